@@ -1,0 +1,61 @@
+"""How core sees the accelerators of this host."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+from attrs import field, frozen
+
+from appliance.devices import Gpu, GpuSample
+
+
+@frozen(kw_only=True)
+class DeviceEvent:
+    """Something a driver reported that is worth keeping: an XID, an ECC error, a GPU that went away or came back."""
+
+    kind: str
+    """Dotted and stable: ``gpu.xid``, ``gpu.ecc``, ``gpu.lost``, ``gpu.returned``, ``gpu.driver_reloaded``."""
+    gpu_id: str
+    message: str
+    """One sentence for people."""
+    level: str = "warning"
+    """``info``, ``warning`` or ``critical``."""
+    data: Mapping[str, Any] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class DeviceReading:
+    """All that one backend saw in one pass."""
+
+    gpus: tuple[Gpu, ...] = ()
+    samples: tuple[GpuSample, ...] = ()
+    events: tuple[DeviceEvent, ...] = ()
+    problems: tuple[str, ...] = ()
+    """What could not be read, in plain words, without the rest being lost."""
+
+
+@runtime_checkable
+class DeviceBackend(Protocol):
+    """One vendor's way to read its devices.
+
+    Core calls every method from one thread of the backend's own, never two at a time, so methods may block. A call
+    that outlasts its deadline costs this backend its samples until it returns; the process and other backends go on.
+    `DeviceUnavailable` from `open` or `read` means "not now": core closes the backend and opens it again later, with
+    back-off, and shows the message to people. Any other exception is treated alike, with its text.
+    """
+
+    @property
+    def name(self) -> str:
+        """``nvidia``, ``amd``: shown in ``/readyz``, ``doctor`` and the dashboard."""
+        ...
+
+    def open(self) -> str:
+        """Connect to the driver; return one line for people ("driver 580.82, NVML 13, 2 GPUs")."""
+        ...
+
+    def read(self, now_unix_us: int) -> DeviceReading:
+        """Read every device once; never wake a sleeping one."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the driver; called once after `open`, also when it failed half-way; must not raise."""
+        ...

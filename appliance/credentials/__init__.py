@@ -1,0 +1,1 @@
+"""Secrets that prove who calls: kinds, look-up, life."""

@@ -1,0 +1,69 @@
+# mypy: disable-error-code="empty-body"
+"""Every hook a plugin may implement. To add one here is to add to the public API.
+
+Hooks are synchronous and declare: they return things and core runs them. Core asks one plugin at a time, in load
+order, so a raise costs only the plugin that raised. A plugin's module also says ``appliance_api = 1``.
+"""
+
+from typing import Any
+
+import pluggy
+
+from appliance.backends import DeviceBackend
+from appliance.contract import Command, Core, Parts
+from appliance.host import Host
+from appliance.migrations import Migration
+
+API_VERSION = 1
+"""What a plugin's ``appliance_api`` must equal."""
+
+hookspec = pluggy.HookspecMarker("appliance")
+
+
+@hookspec
+def appliance_settings() -> type[Any]:
+    """Name the attrs class behind ``[plugins.NAME]`` in the configuration.
+
+    Called once at start and again by ``appliance config``; must not block. Every field needs a default, and a
+    ``metadata`` entry ``help`` of one sentence. Without this hook, any key but ``enabled`` is an error.
+    A raise disables this plugin and no other.
+    """
+
+
+@hookspec
+def appliance_migrations() -> list[Migration]:
+    """Give the numbered SQL steps of this plugin's tables, oldest first.
+
+    Called once at start, before `appliance_setup`. A step may touch only tables named ``<plugin>_*``. An empty list
+    means no tables. A raise, a changed checksum or a newer version in the database disables this plugin and no other.
+    """
+
+
+@hookspec
+def appliance_commands() -> list[Command]:
+    """Offer commands of ``appliance``; their code is imported only when one is run.
+
+    Called when the cache of commands is stale (a plugin file changed). A name that core has already is refused and
+    reported. A raise leaves this plugin without commands.
+    """
+
+
+@hookspec
+def appliance_device_backends(host: Host) -> list[DeviceBackend]:
+    """Offer the ways this plugin can see the accelerators of this host.
+
+    Called once, before any service starts; must not block. All answers are kept. Return an empty list when the
+    vendor's driver is absent: that is a fact about the host, not an error. A raise disables this plugin and no other.
+
+    :param host: read-only view of the programs, paths and environment here.
+    :return: backends, each sampled every ``[devices] sample_seconds``.
+    """
+
+
+@hookspec
+def appliance_setup(core: Core) -> Parts:
+    """Build this plugin's parts on what core offers.
+
+    Called once, after the database is open and migrated, before listeners open; must not block. A plugin that raises
+    here loses its parts and keeps its tables, and its paths answer 503 in its own shape.
+    """

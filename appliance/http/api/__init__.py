@@ -1,0 +1,1 @@
+"""Core's own endpoints, one module per topic."""

@@ -1,0 +1,1 @@
+"""Hosts and GPUs by uuid, what knows them, and their marks."""

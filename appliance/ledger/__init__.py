@@ -1,0 +1,1 @@
+"""Who holds which part of which GPU, by lease and fencing token."""

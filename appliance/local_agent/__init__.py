@@ -1,0 +1,1 @@
+"""The built-in agent: samples this host and its devices."""

@@ -1,0 +1,1 @@
+"""Time series for everyone: raw samples, rollup tiers, windows of any length."""

@@ -1,0 +1,1 @@
+"""The shipped plugins; a dropped-in folder is appended to this package's path."""
