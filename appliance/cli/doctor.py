@@ -150,7 +150,9 @@ def disk(session: Session) -> Iterator[Finding]:
     free = shutil.disk_usage(place).free
     text = f"{size(free)} free in {place}"
     if free < LOW_DISK_BYTES:
-        yield Finding("warn", f"only {text}", f"make room, or choose another place with --data-dir (now {session.data_dir})")
+        yield Finding(
+            "warn", f"only {text}", f"make room, or choose another place with --data-dir (now {session.data_dir})"
+        )
     else:
         yield Finding("ok", text)
 

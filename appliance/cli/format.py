@@ -29,7 +29,11 @@ def age(seconds: float | None) -> str:
     if seconds is None:
         return NONE
     whole = max(0, int(seconds))
-    for first, first_word, second, second_word in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+    for first, first_word, second, second_word in (
+        (86400, "d", 3600, "h"),
+        (3600, "h", 60, "min"),
+        (60, "min", 1, "s"),
+    ):
         if whole >= first:
             rest = whole % first // second
             return f"{whole // first} {first_word} {rest} {second_word}" if rest else f"{whole // first} {first_word}"

@@ -14,7 +14,9 @@ CLEAR = "\x1b[H\x1b[J"
 
 
 @click.command("top")
-@click.option("--interval", "interval_seconds", default=2.0, type=click.FloatRange(0.2, 60), help="Seconds between looks.")
+@click.option(
+    "--interval", "interval_seconds", default=2.0, type=click.FloatRange(0.2, 60), help="Seconds between looks."
+)
 @click.option("--count", default=0, type=click.IntRange(0), help="Stop after so many looks; 0 goes on until Ctrl-C.")
 @global_options
 @click.pass_obj
