@@ -8,6 +8,7 @@ from attrs import field, frozen
 
 from appliance.audit import Audit
 from appliance.clock import Now
+from appliance.commands import Command
 from appliance.credentials.store import Credentials
 from appliance.database import Database
 from appliance.events import Events
@@ -88,16 +89,6 @@ class Readiness:
 
 
 @frozen(kw_only=True)
-class Command:
-    """A command of ``appliance``, imported only when run."""
-
-    name: str
-    help: str
-    target: str
-    """``"module:function"``; the function gets ``(api, arguments)`` and returns an exit status or ``None``."""
-
-
-@frozen(kw_only=True)
 class Parts:
     """What a plugin adds; everything is optional."""
 
@@ -108,3 +99,6 @@ class Parts:
     prometheus: Sequence[Callable[[], str]] = ()
     """Each returns a section of ``/metrics`` in the Prometheus text format."""
     notice_targets: Mapping[str, Callable[[Any], Awaitable[None]]] = field(factory=dict)
+
+
+__all__ = ["Command", "Core", "Panel", "PanelContent", "PanelRow", "Parts", "Readiness"]

@@ -64,7 +64,7 @@ class LazyGroup(click.Group):
             return None
         from appliance.cli.extra import as_click
 
-        return as_click(found)
+        return as_click(ctx.ensure_object(Session), found)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write names and helps without importing any command."""

@@ -1,0 +1,113 @@
+"""Commands that plugins bring: names and helps from a cache, code imported only when one is run."""
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from attrs import asdict, define
+
+from appliance.cli.api import CommandFailed, Reply
+from appliance.cli.session import Session
+from appliance.commands import Command
+
+CACHE = Path("cache") / "commands.json"
+"""Below the data directory."""
+
+
+@define
+class CommandApi:
+    """What a plugin's command is given: the running appliance's API and the global options."""
+
+    _session: Session
+
+    @property
+    def as_json(self) -> bool:
+        """Whether ``--json`` was given: print the API's own answer."""
+        return self._session.as_json
+
+    def get(self, path: str) -> Reply:
+        """GET ``path``; raises with the API's own message and hint."""
+        return self._session.get(path)
+
+    def post(self, path: str, body: Any = None) -> Reply:
+        """POST ``body`` as JSON."""
+        return self._session.post(path, body)
+
+    def delete(self, path: str) -> Reply:
+        """DELETE ``path``."""
+        return self._session.delete(path)
+
+    def fail(self, message: str, *, hint: str = "") -> CommandFailed:
+        """Return a failure to raise: printed as message and hint, exit status 1."""
+        return CommandFailed(message, hint=hint)
+
+
+def stamp(folders: list[Path]) -> list[list[Any]]:
+    """Return path, modification time and size of every plugin file: what a cached list of commands is good for."""
+    found = []
+    for folder in folders:
+        for path in [*sorted(folder.glob("*.py")), *sorted(folder.glob("*/__init__.py"))]:
+            try:
+                state = path.stat()
+            except OSError:
+                continue
+            found.append([str(path), state.st_mtime_ns, state.st_size])
+    return found
+
+
+def plugin_commands(session: Session) -> dict[str, Command]:
+    """Return the commands of all plugins by name, from the cache when no plugin file has changed."""
+    import plugins
+
+    folders = [Path(folder) for folder in plugins.__path__]
+    dropped = session.data_dir / "plugins"
+    if dropped not in folders:
+        folders.append(dropped)
+    cache, now = session.data_dir / CACHE, stamp(folders)
+    if session.config_file is not None:
+        now.append([str(session.config_file), session.config_file.stat().st_mtime_ns])
+    try:
+        cached = json.loads(cache.read_text(encoding="utf-8"))
+        if cached["stamp"] == now:
+            return {one["name"]: Command(**one) for one in cached["commands"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        cached = None
+    from appliance.cli.offline import declared_commands
+
+    found = declared_commands(session.data_dir, session.config_file)
+    draft = cache.with_suffix(".new")
+    try:
+        draft.write_text(json.dumps({"stamp": now, "commands": [asdict(one) for one in found]}), encoding="utf-8")
+        draft.replace(cache)
+    except OSError:
+        pass  # no writable cache, no cache: plugins are asked again next time
+    return {one.name: one for one in found}
+
+
+def as_click(session: Session, command: Command) -> click.Command:
+    """Wrap a plugin's command: everything after its name goes to its function as it stands."""
+
+    def run(arguments: tuple[str, ...]) -> int | None:
+        module, _, function = command.target.partition(":")
+        from appliance.cli.offline import make_importable
+
+        make_importable(session.data_dir, session.config_file)
+        try:
+            target = getattr(importlib.import_module(module), function)
+        except (ImportError, AttributeError) as error:
+            raise CommandFailed(f"the plugin's command {command.name!r} cannot be loaded: {error}") from error
+        status = target(CommandApi(session), list(arguments))
+        return status if isinstance(status, int) else None
+
+    return click.Command(
+        command.name,
+        callback=run,
+        help=command.help,
+        params=[click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)],
+        context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]},
+    )
+
+
+__all__ = ["CommandApi", "as_click", "plugin_commands", "stamp"]
