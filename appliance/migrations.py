@@ -1,7 +1,6 @@
 """Numbered SQL per owner (core or a plugin), each step in one transaction, remembered with its checksum."""
 
 import hashlib
-import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 from attrs import frozen
 
-from appliance.database.failures import restore_command
+from appliance.backups import back_up, prune, restore_command
 from appliance.errors import ApplianceError
 
 if TYPE_CHECKING:
@@ -179,36 +178,16 @@ def _names(connection: sqlite3.Connection) -> set[str]:
 
 
 def _backup(database: "Database", connection: sqlite3.Connection, owner: str) -> Path:
-    folder = database.backups
-    stamp = database.now() // 1_000_000
-    target = folder / f"before-{owner}-{stamp}.db"
-    partial = target.with_suffix(".partial")
+    target = database.backups / f"before-{owner}-{database.now() // 1_000_000}.db"
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        partial.unlink(missing_ok=True)
-        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        copy = sqlite3.connect(partial)
-        try:
-            connection.backup(copy)
-        finally:
-            copy.close()
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(target)
-        _prune(folder, keep=target)
+        back_up(connection, target)
+        prune(target.parent, "before-*.db", kept=BACKUPS_KEPT, newest=target)
     except (OSError, sqlite3.Error) as error:
-        partial.unlink(missing_ok=True)
         raise MigrationRefused(
-            f"{owner}: no backup could be made in {folder} before the migration: {error}",
+            f"{owner}: no backup could be made in {target.parent} before the migration: {error}",
             hint=f"free {database.path.stat().st_size // 2**20 + 1} MiB there, or make the folder writable",
         ) from error
     return target
-
-
-def _prune(folder: Path, *, keep: Path) -> None:
-    backups = sorted(folder.glob("before-*.db"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
-    for old in [file for file in backups if file != keep][BACKUPS_KEPT - 1 :]:
-        old.unlink()
 
 
 class Restriction:

@@ -3,7 +3,8 @@
 import sqlite3
 from pathlib import Path
 
-from appliance.database.failures import restore_hint, translate
+from appliance.backups import restore_hint
+from appliance.database.failures import translate
 from appliance.errors import NotAvailable, StorageFailed
 
 SQLITE_FLOOR = (3, 37, 0)

@@ -140,6 +140,7 @@ class Database:
         self._transactions.run([job])
         job.finish()
         await trio.lowlevel.cancel_shielded_checkpoint()
+        assert job.result is not None
         return job.result.unwrap()
 
     async def _close(self) -> None:

@@ -1,35 +1,15 @@
 """Turns what SQLite says into failures a caller can act on."""
 
-import shlex
 import sqlite3
 from pathlib import Path
 
+from appliance.backups import restore_hint
 from appliance.errors import ApplianceError, BadInput, Busy, StorageFailed, TooLarge
 
 _FULL_HINT = "free space on that file system; writes work again as soon as there is some"
 _READ_ONLY_HINT = "make the file, its folder and its file system writable for the user the appliance runs as"
 _IO_HINT = "look at the kernel log (dmesg) for this disk"
 _MEMORY_HINT = "the host or this process has run out of memory"
-
-
-def restore_hint(path: Path, backups: Path) -> str:
-    """Say how the newest backup in ``backups`` takes the place of the database ``path``, as one shell line."""
-    newest = (
-        max(backups.glob("*.db"), key=lambda file: file.stat().st_mtime, default=None) if backups.is_dir() else None
-    )
-    if newest is None:
-        return f"there is no backup in {backups}; keep the file for repair, move it away and start with an empty one"
-    return f"stop the appliance, then restore the newest backup from {backups}: {restore_command(path, newest)}"
-
-
-def restore_command(path: Path, backup: Path) -> str:
-    """Return the shell line that puts ``backup`` in the place of the database ``path``, keeping the old file."""
-    # A log or index left beside a file that it does not belong to would be applied to it.
-    old, wal, shm = f"{path}.broken", f"{path}-wal", f"{path}-shm"
-    return (
-        f"mv -- {shlex.quote(str(path))} {shlex.quote(old)} && rm -f -- {shlex.quote(wal)} {shlex.quote(shm)} && "
-        f"cp -p -- {shlex.quote(str(backup))} {shlex.quote(str(path))}"
-    )
 
 
 def is_storage_error(error: BaseException) -> bool:

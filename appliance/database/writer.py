@@ -19,7 +19,7 @@ from typing import Any
 import outcome
 import structlog
 import trio
-from attrs import define, field
+from attrs import define
 
 from appliance.database.failures import is_storage_error
 from appliance.errors import Busy, StorageFailed
@@ -41,7 +41,8 @@ class Job:
     task: trio.lowlevel.Task | None = None
     dropped: bool = False
     """Its caller was cancelled before the writer took it: it never runs."""
-    result: outcome.Outcome[Any] = field(factory=lambda: outcome.Error(StorageFailed("the write did not run")))
+    result: outcome.Outcome[Any] | None = None
+    """Set by whoever runs it; stays ``None`` for one that never runs."""
 
     def finish(self) -> None:
         """Tell the caller, in the trio thread; ``on_commit`` runs also for a caller that has gone."""
