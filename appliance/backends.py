@@ -6,6 +6,11 @@ from typing import Any, Protocol, runtime_checkable
 from attrs import field, frozen
 
 from appliance.devices import Gpu, GpuSample
+from appliance.errors import DeviceUnavailable
+
+
+class DeviceAbsent(DeviceUnavailable):
+    """There is no such hardware or driver on this host: a fact, not a fault; nothing needs mending."""
 
 
 @frozen(kw_only=True)
@@ -33,6 +38,31 @@ class DeviceReading:
     """What could not be read, in plain words, without the rest being lost."""
 
 
+@frozen(kw_only=True)
+class BackendStatus:
+    """How one backend is doing, in words for people."""
+
+    name: str
+    state: str
+    """``starting``, ``ok``, ``absent`` (no such hardware or driver here), ``unavailable`` or ``hung``."""
+    message: str
+    """What was found, or what was looked for and why it does not work."""
+    hint: str = ""
+    """What to do, as a command where there is one; empty when there is nothing to do."""
+    problems: tuple[str, ...] = ()
+    """What the last pass could not read, without the rest being lost."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the last pass could read the devices."""
+        return self.state == "ok"
+
+    @property
+    def present(self) -> bool:
+        """Whether this host has such devices or their driver at all."""
+        return self.state != "absent"
+
+
 @runtime_checkable
 class DeviceBackend(Protocol):
     """One vendor's way to read its devices.
@@ -40,7 +70,8 @@ class DeviceBackend(Protocol):
     Core calls every method from one thread of the backend's own, never two at a time, so methods may block. A call
     that outlasts its deadline costs this backend its samples until it returns; the process and other backends go on.
     `DeviceUnavailable` from `open` or `read` means "not now": core closes the backend and opens it again later, with
-    back-off, and shows the message to people. Any other exception is treated alike, with its text.
+    back-off, and shows the message to people; `DeviceAbsent` says that there is nothing to mend. Any other exception
+    is treated alike, with its text. A GPU that a later reading leaves out is taken for lost, and told so once.
     """
 
     @property

@@ -103,6 +103,9 @@ class GpuSample:
     remapped_rows_uncorrected: int | None = None
     remap_pending: bool | None = None
     remap_failed: bool | None = None
+    ecc_corrected_lifetime: int | None = None
+    """Over the GPU's life, where `ecc_corrected_total` counts since the driver was loaded."""
+    ecc_uncorrected_lifetime: int | None = None
     performance_state: str | None = None
     throttle_reasons: tuple[str, ...] | None = None
     """In words (``"power cap"``, ``"thermal, hardware"``); empty when the clocks run free."""
@@ -154,6 +157,17 @@ class FilesystemSample:
     total_bytes: int | None = None
     used_bytes: int | None = None
     free_bytes: int | None = None
+
+
+@frozen(kw_only=True)
+class HostFacts:
+    """What a host is, by what does not change while it runs."""
+
+    hostname: str
+    kernel: str | None = None
+    system: str | None = None
+    """The distribution as it calls itself (``Debian GNU/Linux 12 (bookworm)``)."""
+    cpu_model: str | None = None
 
 
 @frozen(kw_only=True)

@@ -25,7 +25,7 @@ Every key carries its unit; a key whose value is ``null`` is not reported, with 
           "nvlink_rx_bytes_total": 1, "nvlink_tx_bytes_total": 2,
           "ecc_corrected_total": 0, "ecc_uncorrected_total": 0, "pcie_link_generation": 5, "pcie_link_width": 16,
           "remapped_rows_corrected": 0, "remapped_rows_uncorrected": 0, "remap_pending": false,
-          "remap_failed": false, "performance_state": "P0", "throttle_reasons": ["power cap"], "asleep": false,
+          "remap_failed": false, "ecc_corrected_lifetime": 0, "ecc_uncorrected_lifetime": 0, "performance_state": "P0", "throttle_reasons": ["power cap"], "asleep": false,
           "process_count": 1, "missing": {"fan_percent": "this GPU has no fan"}},
        "top_process": {"pid": 48123, "user": "ana", "command": "python train.py", "container": "jupyter-ana",
           "task": null, "vram_used_bytes": 33501282304, "sm_percent": 87.0, "kind": "compute", "missing": {}}
@@ -54,7 +54,7 @@ should work and does not; ``message`` says why and ``hint`` what to do) or ``hun
         "network_rx_bytes_per_s": 1.5, "network_tx_bytes_per_s": 1.5, "process_count": 140,
         "disks": [{"device": "nvme0n1", "read_bytes_total": 1, "write_bytes_total": 1, "read_count_total": 1,
            "write_count_total": 1, "busy_time_ms_total": 1, "read_bytes_per_s": 1.5, "write_bytes_per_s": 1.5,
-           "read_count_per_s": 1.5, "write_count_per_s": 1.5, "busy_percent": 3.0}],
+           "reads_per_s": 1.5, "writes_per_s": 1.5, "busy_percent": 3.0}],
         "networks": [{"interface": "eth0", "rx_bytes_total": 1, "tx_bytes_total": 1, "rx_errors_total": 0,
            "tx_errors_total": 0, "rx_bytes_per_s": 1.5, "tx_bytes_per_s": 1.5,
            "rx_errors_per_s": 0.0, "tx_errors_per_s": 0.0}],
