@@ -54,7 +54,7 @@ class Job:
                 if self.task is None:
                     log.exception("database.on_commit_failed")
                 self.result = outcome.Error(error)
-        if self.task is not None:
+        if self.task is not None and self.result is not None:
             task, self.task = self.task, None
             trio.lowlevel.reschedule(task, self.result)
 

@@ -1,4 +1,4 @@
-"""What happens in the appliance, told to everyone who asks: stored events and live announcements."""
+"""The words of the bus: what an event is, and what publishing and subscribing promise."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractContextManager
