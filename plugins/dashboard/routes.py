@@ -1,0 +1,62 @@
+"""The paths of the pages; all are public, since a page says nothing before the API knows who asks."""
+
+import secrets
+from typing import Any, Final
+
+from appliance.plugin import Answer, Call, Cookie, File, Kind, Surface
+
+from .accept import prefers_html
+from .pages import STATIC, page
+
+ANYONE: Final = frozenset(Kind)
+CSRF_COOKIE: Final = "csrftoken"
+
+api = Surface("dashboard", prefixes=("/ui",), slash="both")
+api.mount("/ui/static", STATIC, caller=ANYONE, access="public")
+
+
+@api.get("/", caller=ANYONE, access="public")
+async def root(call: Call[None]) -> Answer:
+    """Answer browsers with the overview, programs with what this is."""
+    if prefers_html(call.head.header(b"accept")):
+        return page("overview")
+    about: dict[str, Any] = {"ok": True, "service": "appliance", "docs": "/docs", "openapi": "/openapi.json"}
+    # Front ends read this cookie by name and send its value back in a header; see the CSRF rules of the edge.
+    cookie = Cookie(name=CSRF_COOKIE, value=secrets.token_urlsafe(32), http_only=False)
+    return Answer(model=about, headers=(("Vary", "Accept"), ("Cache-Control", "no-store")), cookies=(cookie,))
+
+
+@api.get("/login", caller=ANYONE, access="public")
+async def login(call: Call[None]) -> Answer:
+    """Show the login page."""
+    return page("login")
+
+
+@api.get("/setup", caller=ANYONE, access="public")
+async def setup(call: Call[None]) -> Answer:
+    """Show the page that makes the first account; its one-time token stays in the browser's fragment."""
+    return page("setup")
+
+
+@api.get("/ui/people", caller=ANYONE, access="public")
+async def people(call: Call[None]) -> Answer:
+    """Show people and tokens."""
+    return page("people")
+
+
+@api.get("/ui/plugins", caller=ANYONE, access="public")
+async def plugins(call: Call[None]) -> Answer:
+    """Show plugins and their states."""
+    return page("plugins")
+
+
+@api.get("/ui/events", caller=ANYONE, access="public")
+async def events(call: Call[None]) -> Answer:
+    """Show what has happened."""
+    return page("events")
+
+
+@api.get("/favicon.ico", caller=ANYONE, access="public")
+async def favicon(call: Call[None]) -> File:
+    """Give the icon to whoever asks for it by its old name."""
+    return File(path=STATIC / "favicon.svg", content_type="image/svg+xml")

@@ -1,0 +1,106 @@
+// The frame that every page but login and setup stands in: navigation, connection state, account menu.
+
+import { ask, rememberSignedIn } from "./api.js";
+import { attribute, el, notice, text } from "./dom.js";
+
+const PAGES = [
+  ["overview", "/", "Overview", "viewer"],
+  ["events", "/ui/events", "Events", "viewer"],
+  ["plugins", "/ui/plugins", "Plugins", "viewer"],
+  ["people", "/ui/people", "People and tokens", "viewer"],
+];
+
+/** What a thrown error says, as a notice. */
+export function failure(error) {
+  return notice("critical", el("strong", {}, error.message), error.hint ? ` ${error.hint}` : "");
+}
+
+/** Build the frame around `<main id="main">`; resolves to {person, main, live, brand} once it is known who is here. */
+export async function frame(page) {
+  const main = document.getElementById("main");
+  const me = await whoAmI(main);
+  const person = me.user ?? me;
+  rememberSignedIn(true);
+  const brand = el("span", { class: "clip" }, "appliance");
+  const dot = el("span", { class: "dot", "aria-hidden": "true" });
+  const state = el("span", {}, "");
+  const live = el("span", { class: "live", role: "status" }, dot, state);
+  live.hidden = true;
+  const links = PAGES.map(([name, href, label]) => el("li", {}, el("a", { href, "aria-current": name === page ? "page" : null }, label)));
+  const out = el("button", { type: "button", on: { click: () => logOut(out) } }, "Log out");
+  const name = person.name || person.username || "account";
+  const menu = el("details", { class: "menu" },
+    el("summary", { class: "clip", "aria-label": `Account: ${name}` }, name),
+    el("div", { class: "sheet" },
+      el("div", {}, el("strong", {}, name), el("div", { class: "muted small" }, person.role ? `role: ${person.role}` : "")),
+      el("a", { href: "/ui/people" }, "My tokens"), out));
+  document.addEventListener("click", (event) => menu.contains(event.target) || menu.removeAttribute("open"));
+  menu.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    menu.removeAttribute("open");
+    menu.firstChild.focus();
+  });
+  const header = el("header", { class: "top" }, el("div", { class: "top-inner" },
+    el("a", { class: "brand", href: "/" }, el("img", { src: "/ui/static/favicon.svg", alt: "" }), brand),
+    el("nav", { "aria-label": "Main" }, el("ul", {}, links)),
+    el("div", { class: "end" }, live, menu)));
+  document.body.prepend(el("a", { class: "skip", href: "#main" }, "Skip to content"), header);
+  main.replaceChildren();
+  return {
+    person, main,
+    setBrand: (hostname) => text(brand, hostname),
+    setLive(level, words) {
+      live.hidden = false;
+      attribute(dot, "class", `dot ${level}`);
+      text(state, words);
+    },
+  };
+}
+
+/** Ask who is logged in, for as long as it takes the appliance to answer. */
+async function whoAmI(main) {
+  for (let wait = 1000; ; wait = Math.min(15000, wait * 1.7)) {
+    try {
+      return await ask("/api/auth/me");
+    } catch (error) {
+      main.replaceChildren(failure(error), el("p", { class: "muted" }, "Trying again by itself."));
+      await new Promise((resolve) => setTimeout(resolve, wait));
+    }
+  }
+}
+
+async function logOut(button) {
+  button.disabled = true;
+  try {
+    await ask("/api/auth/logout", { method: "POST", body: {}, stay: true });
+  } catch (error) {
+    if (error.status !== 401) {
+      button.disabled = false;
+      button.after(failure(error));
+      return;
+    }
+  }
+  rememberSignedIn(false);
+  location.assign("/login?left=1");
+}
+
+/** Ask in a dialog before something that cannot be undone; resolves to true or false. */
+export function confirmed(title, explanation, action) {
+  return new Promise((resolve) => {
+    const cancel = el("button", { type: "button" }, "Cancel");
+    const go = el("button", { type: "button", class: "danger" }, action);
+    const dialog = el("dialog", { "aria-label": title }, el("h2", {}, title), el("p", {}, explanation), el("div", { class: "buttons" }, cancel, go));
+    let answer = false;
+    go.addEventListener("click", () => {
+      answer = true;
+      dialog.close();
+    });
+    cancel.addEventListener("click", () => dialog.close());
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      resolve(answer);
+    });
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}
