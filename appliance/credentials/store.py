@@ -131,6 +131,11 @@ def consume(
     return credential
 
 
+def revoke(connection: sqlite3.Connection, credential_id: str, *, now_unix_us: int) -> bool:
+    """End a credential as part of a caller's own write; `Credentials.forget` it after the commit."""
+    return connection.execute(_REVOKE, {"id": credential_id, "now": now_unix_us}).rowcount == 1
+
+
 def revoke_of(
     connection: sqlite3.Connection,
     *,
@@ -224,9 +229,9 @@ class Credentials:
 
     async def revoke(self, credential_id: str) -> None:
         """End a credential at once; raises `NotFound`. One that has ended already stays ended."""
-        values = {"id": credential_id, "now": self.now()}
+        now = self.now()
         changed = await self.database.write(
-            lambda connection: connection.execute(_REVOKE, values).rowcount,
+            lambda connection: revoke(connection, credential_id, now_unix_us=now),
             on_commit=lambda _: self.forget([credential_id]),
         )
         if not changed and self.get(credential_id) is None:
