@@ -1,0 +1,76 @@
+#!/bin/sh
+# Set up and run every check: lint, types, unit tests, the built file on each supported Python, a real browser.
+#
+#   sh packaging/test.sh            everything but what takes minutes
+#   sh packaging/test.sh --long     that too: soaks, full fuzzing, power cuts, benchmarks
+#   sh packaging/test.sh [--long] tests/appliance ...    further arguments go to pytest
+set -eu
+cd "$(dirname "$0")/.."
+. packaging/environment.sh
+
+marks="not long"
+if [ "${1:-}" = --long ]; then
+    marks=""
+    shift
+fi
+
+environment packaging/requirements-test.txt
+
+# What the tests drive from outside. Tests that need what is still missing skip and say so.
+have_chromium() {
+    command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1
+}
+have_chromium || install "no Chromium for the browser tests" chromium || say "the browser tests will be skipped"
+command -v gcc >/dev/null 2>&1 || install "no C compiler for the NVML test library" gcc libc6-dev || say "its tests will be skipped"
+
+# Every supported interpreter of this machine runs the built file; python3.X on PATH first, then pyenv's.
+interpreters=""
+missing=""
+for version in 3.11 3.12 3.13; do
+    found=""
+    for candidate in "$(command -v "python$version" || true)" "/usr/bin/python$version" "$HOME/.pyenv/versions/$version".*/bin/python3; do
+        if [ -x "$candidate" ] && "$candidate" -I -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$version')" >/dev/null 2>&1; then
+            found=$candidate
+            break
+        fi
+    done
+    if [ -n "$found" ]; then
+        interpreters="$interpreters${interpreters:+:}$found"
+    else
+        missing="$missing $version"
+    fi
+done
+export APPLIANCE_TEST_PYTHONS="$interpreters"
+[ -z "$missing" ] || say "WARNING: not on this machine, so the built file is not tested on it: Python$missing"
+
+say "lint"
+"$venv/bin/ruff" check --quiet .
+"$venv/bin/ruff" format --check --quiet . || die "the files above are not formatted: run $venv/bin/ruff format ."
+say "types"
+"$venv/bin/mypy" --no-error-summary
+"$venv/bin/mypy" --no-error-summary packaging/build_zipapp.py
+
+say "building"
+build
+
+say "tests"
+rm -f .coverage
+mkdir -p build
+status=0
+# A pipe has the status of its last command, so pytest's own goes through a file.
+{
+    "$venv/bin/coverage" run -m pytest -m "$marks" "$@" </dev/null 2>&1 || status=$?
+    echo "$status" >build/pytest.status
+} | tee build/pytest.log
+status=$(cat build/pytest.status)
+summary=$(tail -n 1 build/pytest.log)
+if [ "$status" = 0 ] && [ $# = 0 ]; then
+    # The floor holds for the whole suite only.
+    "$venv/bin/coverage" report --skip-covered --skip-empty >build/coverage.txt || status=$?
+    tail -n 3 build/coverage.txt
+    [ "$status" = 0 ] || say "branch coverage fell below the floor in pyproject.toml; see build/coverage.txt"
+fi
+[ -z "$missing" ] || say "WARNING: the built file was not tested on Python$missing (not on this machine)"
+[ "$status" = 0 ] && say "passed" || say "FAILED"
+echo "$summary"
+exit "$status"
