@@ -2,7 +2,7 @@
 
 from appliance.plugin import Core, Parts, hookimpl
 
-from .routes import api
+from .routes import State, api
 
 appliance_api = 1
 
@@ -10,4 +10,4 @@ appliance_api = 1
 @hookimpl
 def appliance_setup(core: Core) -> Parts:
     """Serve the pages; they hold no data and read everything from the API as whoever is logged in."""
-    return Parts(surfaces=[api.bind(core)])
+    return Parts(surfaces=[api.bind(State())])

@@ -6,8 +6,7 @@ from typing import Final
 
 from appliance.plugin import Answer
 
-FOLDER: Final = Path(__file__).parent
-STATIC: Final = FOLDER / "static"
+FOLDER: Final = Path(__file__).parent / "pages"
 
 POLICY: Final = "; ".join(
     (
@@ -39,7 +38,7 @@ HEADERS: Final = (
 
 @cache
 def _source(name: str) -> bytes:
-    return (FOLDER / "pages" / f"{name}.html").read_bytes()
+    return (FOLDER / f"{name}.html").read_bytes()
 
 
 def page(name: str) -> Answer:

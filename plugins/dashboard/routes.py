@@ -1,18 +1,27 @@
 """The paths of the pages; all are public, since a page says nothing before the API knows who asks."""
 
 import secrets
+from collections.abc import Mapping
 from typing import Any, Final
 
-from appliance.plugin import Answer, Call, Cookie, File, Kind, Surface
+from appliance.plugin import Answer, Call, Cookie, Kind, Surface
+from attrs import field, frozen
 
 from .accept import prefers_html
-from .pages import STATIC, page
+from .assets import Asset, find, read_assets
+from .pages import page
 
 ANYONE: Final = frozenset(Kind)
 CSRF_COOKIE: Final = "csrftoken"
 
 api = Surface("dashboard", prefixes=("/ui",), slash="both")
-api.mount("/ui/static", STATIC, caller=ANYONE, access="public")
+
+
+@frozen
+class State:
+    """What the handlers share: the files, read once."""
+
+    assets: Mapping[str, Asset] = field(factory=read_assets)
 
 
 @api.get("/", caller=ANYONE, access="public")
@@ -56,7 +65,18 @@ async def events(call: Call[None]) -> Answer:
     return page("events")
 
 
+@api.get("/ui/static/{path:path}", caller=ANYONE, access="public")
+async def static(call: Call[None]) -> Answer:
+    """Send a script, a style sheet or the icon."""
+    return _asset(call, call.path["path"])
+
+
 @api.get("/favicon.ico", caller=ANYONE, access="public")
-async def favicon(call: Call[None]) -> File:
+async def favicon(call: Call[None]) -> Answer:
     """Give the icon to whoever asks for it by its old name."""
-    return File(path=STATIC / "favicon.svg", content_type="image/svg+xml")
+    return _asset(call, "favicon.svg")
+
+
+def _asset(call: Call[None], name: str) -> Answer:
+    state: State = call.state
+    return find(state.assets, name).answer(call.head.header(b"if-none-match"))

@@ -79,3 +79,11 @@ export function choice(legend, name, choices, chosen, changed) {
 export function notice(level, ...children) {
   return el("div", { class: `notice ${level}`, role: level === "critical" ? "alert" : "status" }, ...children);
 }
+
+/** Short facts in a row; each stays in one piece when the row breaks. Empty ones are left out. */
+export function facts(place, words) {
+  keyed(place, words.filter(Boolean).map((fact, i) => [i, fact]), ([i]) => i, () => {
+    const root = el("span");
+    return { root, update: ([, fact]) => text(root, fact) };
+  });
+}

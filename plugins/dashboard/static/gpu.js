@@ -117,10 +117,12 @@ function migRow() {
 export class GpuCard {
   constructor(gpu) {
     this.id = gpu.gpu_id;
-    this.title = el("h3", { class: "clip" });
+    this.title = el("h3");
     this.model = el("span", { class: "sub clip" });
     this.health = healthBadge();
     this.stats = { utilization: stat("Utilisation", "c1"), memory: stat("Memory", "c2"), power: stat("Power", "c3"), temperature: stat("Temperature", "c4") };
+    this.statList = el("dl", { class: "stats" }, Object.values(this.stats).map((one) => one.root));
+    this.absent = el("p", { class: "absent muted" });
     this.chartPlace = el("div");
     this.clocks = line("Clocks");
     this.fan = line("Fan, link");
@@ -130,6 +132,7 @@ export class GpuCard {
     this.processTitle = el("h3");
     this.processes = el("ul");
     this.moreProcesses = el("p", { class: "small muted" });
+    this.processSection = el("div", { class: "section" }, this.processTitle, this.processes, this.moreProcesses);
     this.mig = el("ul");
     this.migSection = el("div", { class: "section" }, el("h3", {}, "MIG instances"), this.mig);
     this.whyTitle = el("summary");
@@ -137,9 +140,9 @@ export class GpuCard {
     this.why = el("details", { class: "more section" }, this.whyTitle, this.whyList);
     this.root = el("article", { class: "card" },
       el("header", {}, this.title, this.model, this.health.root),
-      el("dl", { class: "stats" }, Object.values(this.stats).map((one) => one.root)),
+      this.statList, this.absent,
       this.chartPlace, this.lines, this.migSection,
-      el("div", { class: "section" }, this.processTitle, this.processes, this.moreProcesses), this.why);
+      this.processSection, this.why);
   }
 
   close() {
@@ -159,20 +162,22 @@ export class GpuCard {
     this.index = gpu.index;
     const now = gpu.latest ?? {};
     const missing = { ...now.missing };
-    if (gpu.state === "asleep" || now.asleep) {
-      for (const field of ["utilization_percent", "vram_used_bytes", "power_watts", "temperature_celsius"]) missing[field] ??= "asleep; it is not woken to be measured";
-    }
+    const asleep = gpu.state === "asleep" || now.asleep === true;
     text(this.title, `GPU ${gpu.index}`);
     text(this.model, gpu.model);
     attribute(this.model, "title", `${gpu.model}, ${gpu.gpu_id}`);
     attribute(this.root, "aria-label", `GPU ${gpu.index}, ${gpu.model}`);
     this.health.update(gpu);
-    this.showStats(now, gpu, missing);
+    this.showStats(now, gpu, asleep ? {} : missing);
     this.showLines(now, gpu);
+    this.statList.hidden = asleep || gpu.state === "lost";
+    this.absent.hidden = !asleep && gpu.state !== "lost";
+    text(this.absent, asleep ? "Asleep, and not woken to be measured. Its figures come back with its first use." : "This GPU was here and is gone: the driver no longer lists it. Below is its past.");
+    this.processSection.hidden = gpu.state !== "present";
     this.showProcesses(now, processes, missing);
     this.migSection.hidden = instances.length === 0;
     keyed(this.mig, instances, (instance) => instance.gpu_id, migRow);
-    this.showWhy(now, missing);
+    this.showWhy(now, asleep ? {} : missing);
   }
 
   showStats(now, gpu, missing) {
@@ -199,11 +204,11 @@ export class GpuCard {
     const marks = gpu.marks ?? [];
     this.marks.root.hidden = marks.length === 0;
     text(this.marks.value, marks.map((mark) => mark.mark + (mark.reason ? `: ${mark.reason}` : "")).join("; "));
-    this.lines.hidden = !gpu.latest;
+    this.lines.hidden = !gpu.latest || gpu.state !== "present";
   }
 
   showProcesses(now, processes, missing) {
-    const count = known(now.process_count) ? now.process_count : processes.length;
+    const count = Math.max(now.process_count ?? 0, processes.length);
     const unknown = missing.processes && count === 0;
     text(this.processTitle, count === 0 ? "Processes" : count === 1 ? "1 process" : `${count} processes, most memory first`);
     const shown = processes.slice(0, 4);

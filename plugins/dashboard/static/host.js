@@ -1,7 +1,7 @@
 // The cards of the host itself: CPU, memory, disks, network, file systems.
 
 import { Chart } from "./chart.js";
-import { attribute, bar, el, keyed, text } from "./dom.js";
+import { attribute, bar, el, facts, keyed, text } from "./dom.js";
 import { bytes, bytesOf, celsius, known, megahertz, NONE, number, percent, rate, share } from "./format.js";
 
 function card(title, ...children) {
@@ -13,7 +13,7 @@ function card(title, ...children) {
 export class CpuCard {
   constructor() {
     this.busy = el("div", { class: "big" });
-    this.split = el("div", { class: "small muted" });
+    this.split = el("p", { class: "facts small" });
     this.cores = el("div", { class: "cores", "aria-hidden": "true" });
     this.coreWords = el("p", { class: "small muted" });
     this.chart = new Chart("CPU", "percent", [{ label: "busy", colour: "c1" }, { label: "waiting for disk", colour: "c3" }]);
@@ -29,9 +29,10 @@ export class CpuCard {
     text(this.sub, host.cpu_model ?? "");
     attribute(this.sub, "title", host.cpu_model ?? null);
     text(this.busy, percent(now.cpu_percent));
-    const heat = known(now.cpu_temperature_celsius) ? ` · ${celsius(now.cpu_temperature_celsius)}` : "";
-    const clock = known(now.cpu_frequency_mhz) ? ` · ${megahertz(now.cpu_frequency_mhz)}` : "";
-    text(this.split, `user ${percent(now.cpu_user_percent)} · system ${percent(now.cpu_system_percent)} · iowait ${percent(now.cpu_iowait_percent)}${clock}${heat}`);
+    facts(this.split, [
+      `user ${percent(now.cpu_user_percent)}`, `system ${percent(now.cpu_system_percent)}`, `iowait ${percent(now.cpu_iowait_percent)}`,
+      known(now.cpu_frequency_mhz) && megahertz(now.cpu_frequency_mhz), known(now.cpu_temperature_celsius) && celsius(now.cpu_temperature_celsius),
+    ]);
     this.showCores(now.cpu_core_percents ?? []);
   }
 

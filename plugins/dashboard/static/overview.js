@@ -1,7 +1,7 @@
 // The overview: every card of this host, filled at once, moved by one event stream.
 
 import { ask } from "./api.js";
-import { choice, el, keyed, notice, text } from "./dom.js";
+import { choice, el, facts, keyed, notice, text } from "./dom.js";
 import { Feed } from "./feed.js";
 import { clock, number, plural, span } from "./format.js";
 import { GPU_CHARTS, GpuCard } from "./gpu.js";
@@ -28,7 +28,6 @@ class Overview {
   build() {
     this.heading = el("h1", {}, "This host");
     this.facts = el("p", { class: "facts" });
-    this.since = el("span", { class: "muted small" });
     const ranges = choice("Time range of all charts", "range", RANGES, RANGES[0][0], (value) => this.setSpan(Number(value)));
     const metrics = choice("What the GPU charts show", "gpu-chart", GPU_CHARTS.map(([key, label]) => [key, label]), this.gpuChart[0], (value) => this.setGpuChart(value));
     this.metricChoice = metrics;
@@ -202,15 +201,11 @@ class Overview {
     document.title = `${host.hostname}: overview`;
     const physical = gpus.filter((gpu) => !gpu.parent_gpu_id);
     const busy = physical.filter((gpu) => gpu.latest?.utilization_percent > 5 || gpu.top_process).length;
-    const facts = [
+    facts(this.facts, [
       physical.length ? `${plural(physical.length, "GPU")}, ${busy} in use` : "no GPU",
       host.system, host.kernel ? `kernel ${host.kernel}` : "", `up ${span(now.uptime_seconds)}`,
       `load ${number(now.cpu_load_1, 2)} ${number(now.cpu_load_5, 2)} ${number(now.cpu_load_15, 2)}`, `${number(now.process_count)} processes`,
-    ].filter(Boolean);
-    keyed(this.facts, facts.map((fact, i) => [i, fact]), ([i]) => i, () => {
-      const root = el("span");
-      return { root, update: ([, fact]) => text(root, fact) };
-    });
+    ]);
   }
 
   showGpus(gpus, processes, backends) {

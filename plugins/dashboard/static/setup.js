@@ -15,7 +15,7 @@ function build() {
   const meter = strengthMeter();
   secret.root.append(meter.root);
   secret.input.addEventListener("input", () => meter.show(secret.value, name.value));
-  const button = el("button", { class: "primary", type: "submit" }, "Create account and open the overview");
+  const button = el("button", { class: "primary", type: "submit" }, "Create account");
   const said = el("div", { "aria-live": "assertive" });
   const form = el("form", { novalidate: true, method: "post" }, said, name.root, secret.root, repeat.root, button);
   place.replaceChildren(

@@ -7,7 +7,7 @@ const PAGES = [
   ["overview", "/", "Overview", "viewer"],
   ["events", "/ui/events", "Events", "viewer"],
   ["plugins", "/ui/plugins", "Plugins", "viewer"],
-  ["people", "/ui/people", "People and tokens", "viewer"],
+  ["people", "/ui/people", "People", "viewer"],
 ];
 
 /** What a thrown error says, as a notice. */
