@@ -1,0 +1,291 @@
+"""`Series`: what the rest of the appliance asks for readings, present and past.
+
+Whose clock counts: a sample's own time places it. One stamped more than a minute ahead of our clock, or before what
+is still kept, is refused, so neither can hide what is true now nor make retention delete the wrong hours. One in
+between is stored where it belongs, and is the latest only when it is newer than the latest. Should our own clock be
+set back, readings taken now replace a latest that lies in the future.
+"""
+
+import math
+import sqlite3
+from collections.abc import Collection, Iterator, Sequence
+from typing import Final
+
+import trio
+from attrs import define, field, frozen
+
+from appliance.clock import Now
+from appliance.database import Database
+from appliance.devices import HostSample
+from appliance.errors import BadInput
+from appliance.series.keeper import Keeper
+from appliance.series.limits import FUTURE_SECONDS, MAX_KEY_CHARACTERS, MAX_MAGNITUDE, Retention
+from appliance.series.pack import Row, clean, row_of, sample_of
+from appliance.series.pruning import pruned_until, start_forgetting, used_bytes
+from appliance.series.rates import GAP_US, Rates, rates_of
+from appliance.series.reading import read_values, read_window
+from appliance.series.store import SeriesStore, Stored
+from appliance.series.value_store import put_value
+from appliance.series.window import Window, check_span, check_window
+
+FUTURE_US: Final = FUTURE_SECONDS * 1_000_000
+FRESH_US: Final = 10_000_000
+USUAL_INTERVAL_US: Final = 2_000_000
+PREFIX: Final = "host:"
+
+
+@frozen(kw_only=True)
+class Reading:
+    """One sample and what it tells beside the one before it."""
+
+    sample: HostSample
+    rates: Rates
+    is_recovered: bool = False
+    """Read back from the disk: what is never stored (processes, cores, file systems) is missing."""
+
+
+@frozen(kw_only=True)
+class Usage:
+    """How much the series hold, for the status page and `appliance doctor`."""
+
+    used_bytes: int
+    """Pages of the database in use."""
+    budget_bytes: int
+    is_over_budget: bool
+    """True when nothing more may be pruned and the database is still larger than its budget."""
+    pruned_until_unix_us: Sequence[int]
+    """Raw, 10 s, 1 min, 10 min, 1 h; 0 where nothing was pruned yet."""
+    waiting_buckets: int
+    """Buckets that late samples changed and that are not built anew yet."""
+
+
+@define
+class Series:
+    """Time series of hosts and of plugins' values. Its `run` is a service; what it stores needs no flush."""
+
+    database: Database
+    now: Now
+    retention: Retention = field(factory=Retention)
+    """Replace it to change the retention while running."""
+    name: str = field(default="series", init=False)
+    _store: SeriesStore = field(factory=SeriesStore, init=False)
+    _latest: dict[str, tuple[Row, Reading]] = field(factory=dict, init=False)
+    _interval_us: dict[str, int] = field(factory=dict, init=False)
+    _keeper: Keeper = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._keeper = Keeper(self.database, self.now, self._store, lambda: self.retention)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Recover the latest readings, then move, rebuild and prune until cancelled."""
+        await self.recover()
+        task_status.started()
+        await self._keeper.run()
+
+    async def recover(self) -> None:
+        """Read what was the latest of each host, and what is pruned; `run` does this first."""
+        limit = self.now() + FUTURE_US
+        found = await self.database.read(lambda conn: list(self._recovered(conn, limit)))
+        for host_id, row, reading in found:
+            self._latest.setdefault(host_id, (row, reading))
+        self._keeper.pruned = await self.database.read(pruned_until)
+
+    def _recovered(self, conn: sqlite3.Connection, limit: int) -> Iterator[tuple[str, Row, Reading]]:
+        for series_id, key in self._store.keys(conn):
+            row = self._store.before(conn, series_id, limit)
+            if key.startswith(PREFIX) and row is not None:
+                host_id = key.removeprefix(PREFIX)
+                before = self._store.before(conn, series_id, row.at_unix_us)
+                yield host_id, row, _reading(sample_of(host_id, row), before, row, is_recovered=True)
+
+    # -- samples
+
+    async def append(self, sample: HostSample) -> Reading:
+        """Store a sample durably and return it with its rates.
+
+        Numbers that no device can mean (not-a-number, negative totals, beyond 2^53) count as not reported. A second
+        sample of the same moment changes nothing: the first stays.
+
+        :raises BadInput: its time is too far ahead or behind, or a device has no usable name; ``field`` says which.
+        :raises TooLarge: more devices than a host has.
+        :raises StorageFailed: the database cannot take it now.
+        """
+        self._check_time(sample.taken_at_unix_us)
+        if not 0 < len(sample.host_id) <= MAX_KEY_CHARACTERS:
+            raise BadInput("a host's id is 1 to 200 characters", field="host_id")
+        cleaned = clean(sample)
+        row = row_of(cleaned)
+        known = self._latest.get(sample.host_id)
+        before = known[0] if known else None
+
+        def remember(stored: Stored) -> None:
+            self._remember(cleaned, row, stored)
+
+        key = PREFIX + sample.host_id
+        stored = await self.database.write(lambda conn: self._store.put(conn, key, row, before), on_commit=remember)
+        return _reading(cleaned, stored.before, row)
+
+    def _check_time(self, at_unix_us: int) -> None:
+        now = self.now()
+        if at_unix_us > now + FUTURE_US:
+            raise BadInput(
+                f"the sample is stamped {(at_unix_us - now) / 1e6:.0f} s ahead of this appliance's clock",
+                hint="set the clocks of both machines (NTP)",
+                field="taken_at_unix_us",
+            )
+        pruned = self._keeper.pruned
+        # Behind the raw samples that are gone a bucket could not be built whole, nor the rate across the border.
+        kept = max(now - self.retention.kept_us(-1), pruned[0] + GAP_US if pruned[0] else 0, *pruned[1:4], 0)
+        if at_unix_us < kept:
+            raise BadInput(
+                f"the sample is {(now - at_unix_us) / 3.6e9:.1f} h old, and raw samples that old are not kept",
+                hint="set the clocks of both machines, or keep raw samples longer",
+                field="taken_at_unix_us",
+            )
+
+    def _remember(self, sample: HostSample, row: Row, stored: Stored) -> None:
+        if stored.newest_unix_us != row.at_unix_us:
+            self._keeper.has_late = True
+        known = self._latest.get(sample.host_id)
+        if known is not None and not self._replaces(known[0].at_unix_us, row.at_unix_us):
+            return
+        if stored.before is not None:
+            self._interval_us[sample.host_id] = row.at_unix_us - stored.before.at_unix_us
+        self._latest[sample.host_id] = row, _reading(sample, stored.before, row)
+
+    def _replaces(self, known_at: int, at: int) -> bool:
+        now = self.now()
+        return at >= known_at or (known_at > now and now - FRESH_US <= at <= now)
+
+    def latest(self, host_id: str) -> Reading | None:
+        """Return the newest reading of a host, from memory; ``None`` when there never was one."""
+        known = self._latest.get(host_id)
+        return None if known is None else known[1]
+
+    def hosts(self) -> tuple[str, ...]:
+        """Return the ids of the hosts that have a latest reading."""
+        return tuple(self._latest)
+
+    async def raw(self, host_id: str, from_unix_us: int, to_unix_us: int, limit: int = 1000) -> list[Reading]:
+        """Return up to ``limit`` stored samples of a span open at its end, oldest first, with their rates."""
+
+        def read(conn: sqlite3.Connection) -> list[Reading]:
+            series_id = self._store.series_id(conn, PREFIX + host_id)
+            if series_id is None:
+                return []
+            found: list[Reading] = []
+            before: Row | None = None
+            for row in self._store.rows(conn, series_id, from_unix_us, to_unix_us, limit):
+                if not found:
+                    before = self._store.before(conn, series_id, row.at_unix_us)
+                found.append(_reading(sample_of(host_id, row), before, row, is_recovered=True))
+                before = row
+            return found
+
+        return await self.database.read(read)
+
+    async def count(self, host_id: str, from_unix_us: int, to_unix_us: int) -> int:
+        """Return how many raw samples lie in a span open at its end."""
+
+        def read(conn: sqlite3.Connection) -> int:
+            series_id = self._store.series_id(conn, PREFIX + host_id)
+            return 0 if series_id is None else self._store.count(conn, series_id, from_unix_us, to_unix_us)
+
+        return await self.database.read(read)
+
+    async def window(
+        self,
+        host_id: str,
+        *,
+        metrics: Collection[str] = (),
+        from_unix_us: int,
+        to_unix_us: int,
+        max_points: int = 1500,
+        devices: Collection[str] | None = None,
+    ) -> Window:
+        """Return how metrics went, from the finest tier that holds the span in at most ``max_points`` points.
+
+        :param metrics: names of `METRICS`; all of them when empty.
+        :param devices: restricts device metrics to these GPUs, disks, interfaces or fans.
+        :raises BadInput: an unknown metric, or a span that ends before it begins.
+        """
+        check_window(metrics, from_unix_us, to_unix_us, max_points)
+        interval = max(self._interval_us.get(host_id, USUAL_INTERVAL_US), 1)
+        retained = self._keeper.pruned
+
+        def read(conn: sqlite3.Connection) -> Window:
+            series_id = self._store.series_id(conn, PREFIX + host_id)
+            return read_window(
+                conn,
+                self._store,
+                series_id,
+                metrics=frozenset(metrics),
+                devices=None if devices is None else frozenset(devices),
+                span=(from_unix_us, to_unix_us),
+                max_points=max_points,
+                interval_us=interval,
+                pruned=retained,
+            )
+
+        return await self.database.read(read)
+
+    async def forget(self, host_id: str) -> None:
+        """Delete everything of a host; it is out of sight at once and off the disk when this returns."""
+        key = PREFIX + host_id
+
+        def gone(_: bool) -> None:
+            self._latest.pop(host_id, None)
+            self._interval_us.pop(host_id, None)
+
+        await self.database.write(lambda conn: start_forgetting(conn, key), on_commit=gone)
+        await self._keeper.forget()
+
+    # -- values of plugins
+
+    async def append_value(self, series: str, name: str, at_unix_us: int, value: float) -> None:
+        """Store one number of a plugin durably; kept and rolled up like the hosts' series.
+
+        :param series: the plugin's own, such as ``build_swarm``.
+        :param name: what the number is, with its unit: ``queue_length``, ``build_seconds``.
+        :raises BadInput: the value is no finite number, or its time is too far ahead or behind.
+        """
+        for label, text in (("series", series), ("name", name)):
+            if not 0 < len(text) <= MAX_KEY_CHARACTERS:
+                raise BadInput(f"1 to {MAX_KEY_CHARACTERS} characters", field=label)
+        if not (math.isfinite(value) and abs(value) <= MAX_MAGNITUDE):
+            raise BadInput("the value is no finite number of ordinary size", field="value")
+        self._check_time(at_unix_us)
+        await self.database.write(lambda conn: put_value(conn, series, name, at_unix_us, float(value)))
+
+    async def window_values(
+        self, series: str, name: str, *, from_unix_us: int, to_unix_us: int, max_points: int = 1500
+    ) -> Window:
+        """Return how a plugin's value went; one column named ``name``, none when nothing was ever stored."""
+        check_span(from_unix_us, to_unix_us, max_points)
+        retained = self._keeper.pruned
+
+        def read(conn: sqlite3.Connection) -> Window:
+            return read_values(
+                conn, series, name, span=(from_unix_us, to_unix_us), max_points=max_points, pruned=retained
+            )
+
+        return await self.database.read(read)
+
+    def usage(self) -> Usage:
+        """Return how much is stored and how far pruning has come; a few microseconds."""
+        used = self.database.read_now(used_bytes)
+        return Usage(
+            used_bytes=used,
+            budget_bytes=self.retention.disk_budget_bytes,
+            is_over_budget=self._keeper.is_over_budget,
+            pruned_until_unix_us=tuple(self._keeper.pruned),
+            waiting_buckets=self.database.read_now(self._store.waiting),
+        )
+
+    async def keep(self) -> None:
+        """Do now what `run` does about once a minute: rebuild, move, settle, prune."""
+        await self._keeper.keep()
+
+
+def _reading(sample: HostSample, before: Row | None, row: Row, *, is_recovered: bool = False) -> Reading:
+    return Reading(sample=sample, rates=rates_of(before, row), is_recovered=is_recovered)
