@@ -1,0 +1,331 @@
+"""Who calls, and may they: one decision per request, before its body is read.
+
+In this order: the control socket; a credential that the request carries, which alone decides; trust in a local
+process; a network that the surface is open to; nobody. What `Access.authenticate` lets through reaches the handler.
+"""
+
+import ipaddress
+import os
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+from attrs import define, evolve, field, frozen
+
+from appliance import ids
+from appliance.clock import Now, unix_now_us
+from appliance.credentials.kinds import ANONYMOUS, PERSON, Caller, Kind, Role
+from appliance.credentials.rules import Credential
+from appliance.credentials.store import Credentials
+from appliance.errors import BadInput, Forbidden, NotAuthenticated, TooManyRequests
+from appliance.http import origin
+from appliance.http.query import pairs
+from appliance.http.rate import Rate
+from appliance.http.trust import uid_of
+from appliance.people.roles import SAFE_METHODS, require_role, require_scope
+from appliance.people.sessions import CookieNames, read_cookies
+from appliance.people.store import People
+from appliance.surface import BoundSurface, Endpoint, Head
+
+Trust = Literal["none", "owner", "local"]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+BEARER_KINDS = frozenset(
+    {
+        Kind.PAT,
+        Kind.AGENT,
+        Kind.INSTALL,
+        Kind.MACHINE,
+        Kind.WORKER,
+        Kind.WORKSPACE,
+        Kind.INGEST,
+        Kind.DRONE,
+        Kind.SCRAPE,
+        Kind.JOIN,
+    }
+)
+"""Sessions travel as a cookie and admin keys in their own header only: a Bearer of theirs is wrong."""
+ADMIN_KEY_KINDS = frozenset({Kind.ADMIN_KEY, Kind.DRONE})
+QUERY_KEY_PATHS = ("/admin/api/", "/ws/ssh")
+UNTRUSTED_SURFACES = frozenset({"dashboard", "gpu_sharing", "metrics_ingest"})
+"""Surfaces on which trust stands in for nobody: people in browsers log in, and these two documents name a person."""
+_CONTROL = Caller(kind=Kind.CONTROL, role=Role.ADMIN, name="control socket")
+_TRUST = Caller(kind=Kind.TRUST, role=Role.OPERATOR, name="local process")
+_OPEN = Caller(kind=Kind.OPEN, role=Role.USER, name="open network")
+_ENVIRONMENT_KEY = Caller(kind=Kind.ADMIN_KEY, role=Role.OPERATOR, name="admin key", credential_id="environment")
+
+
+@frozen(kw_only=True)
+class ListenerRules:
+    """What a listener's configuration says about its callers."""
+
+    trust: Trust = "none"
+    control: bool = False
+    """The control socket: its caller is always admin."""
+
+
+@frozen(kw_only=True)
+class Policy:
+    """The settings that a reload may change; give `Access.policy` a new one."""
+
+    hosts: tuple[str, ...] = ()
+    """``[server] hosts``."""
+    allowed_origins: tuple[str, ...] = ()
+    """``[server] allowed_origins``, and the origin of ``public_url``."""
+    open_to: Mapping[str, tuple[Network, ...]] = field(factory=dict)
+    """Networks by surface name; see `read_networks`."""
+    admin_keys: tuple[str, ...] = field(default=(), repr=False)
+    """Operator keys from the environment (ADMIN_KEY, ADMIN_SECRET)."""
+    owner_trust: bool = True
+    """``False`` when something we start for others runs as our own uid."""
+    public_per_minute: int = 120
+
+
+def read_networks(texts: tuple[str, ...]) -> tuple[Network, ...]:
+    """Read ``open_to``; raises `BadInput` for what is no network."""
+    try:
+        return tuple(ipaddress.ip_network(text) for text in texts)
+    except ValueError as error:
+        raise BadInput(str(error), hint="write a network such as 10.0.0.0/8") from error
+
+
+@define(eq=False, kw_only=True)
+class Access:
+    """Decides who calls. Made once, by run.py, after credentials and people are loaded::
+
+        access = Access(
+            credentials=credentials, people=people, cookies=CookieNames(instance_id),
+            listeners={"127.0.0.1:8080": ListenerRules(trust="owner"), str(path): ListenerRules(control=True)},
+            policy=Policy(hosts=..., allowed_origins=..., open_to={"task_scheduler": read_networks(("10.0.0.0/8",))}),
+        )
+        edge = Edge(authenticate=access.authenticate, still_valid=access.still_valid, ...)
+
+    The keys of ``listeners`` are what the edge puts into ``Head.listener``; one that is missing trusts nobody.
+    """
+
+    credentials: Credentials
+    people: People
+    cookies: CookieNames
+    listeners: Mapping[str, ListenerRules] = field(factory=dict)
+    policy: Policy = field(factory=Policy)
+    own_uid: int = field(factory=os.geteuid)
+    now: Now = unix_now_us
+    peer_uid: Callable[[Head], int | None] = uid_of
+    rate: Rate = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.rate = Rate(self.policy.public_per_minute)
+
+    def authenticate(self, head: Head, endpoint: Endpoint, bound: BoundSurface | None = None) -> Caller:
+        """Return who calls, or raise `NotAuthenticated`, `Forbidden` or `TooManyRequests`."""
+        rules = self.listeners.get(head.listener, _NO_RULES)
+        if rules.control:
+            return self._control(head, endpoint)
+        cookies = read_cookies("; ".join(_values(head, b"cookie")))
+        if endpoint.access == "public":
+            return self._public(head, endpoint, rules, cookies)
+        caller = self._carried(head, endpoint, cookies)
+        if caller is None:
+            return self._without_credential(head, endpoint, rules)
+        return _admitted(caller, head, endpoint)
+
+    def still_valid(self, caller: Caller) -> bool:
+        """Whether a caller's credential still counts and gives the role it gave: asked by long connections."""
+        if not caller.credential_id or caller is _ENVIRONMENT_KEY:
+            return True
+        credential = self.credentials.live(caller.credential_id)
+        if credential is None:
+            return False
+        try:
+            now = self._caller_of(credential)
+        except NotAuthenticated:
+            return False
+        return caller.role is None or (now.role is not None and now.role >= caller.role)
+
+    def is_trusted(self, head: Head, surface: str) -> bool:
+        """Whether a request without credential comes from a local process that its listener trusts."""
+        if surface in UNTRUSTED_SURFACES or origin.is_navigation(head) or not self._is_local_request(head):
+            return False
+        if self.cookies.session in read_cookies("; ".join(_values(head, b"cookie"))):
+            return False
+        rules = self.listeners.get(head.listener, _NO_RULES)
+        return rules.trust != "none" and self._is_trusted_process(head, rules.trust)
+
+    def refuse_foreign_page(self, head: Head) -> None:
+        """Raise `Forbidden` for an unsafe request that a page of another site has made."""
+        origin.refuse_foreign_page(head, allowed=self.policy.allowed_origins)
+
+    # ------------------------------------------------------------ the ways in
+
+    def _control(self, head: Head, endpoint: Endpoint) -> Caller:
+        if self.peer_uid(head) not in (self.own_uid, 0):
+            raise Forbidden("the control socket is for the appliance's own user and root")
+        if endpoint.access == "keyed" and not endpoint.caller & PERSON:
+            raise Forbidden(_wrong_kind(_CONTROL, endpoint), hint=_kinds_hint(endpoint))
+        return _CONTROL
+
+    def _public(self, head: Head, endpoint: Endpoint, rules: ListenerRules, cookies: dict[str, str]) -> Caller:
+        """Let anyone in, at a bounded rate; a credential that does not count is as none."""
+        origin.refuse_foreign_page(head, allowed=self.policy.allowed_origins)
+        try:
+            caller = self._carried(head, endpoint, cookies)
+        except NotAuthenticated:
+            caller = None
+        if caller is not None:
+            return caller
+        if self.is_trusted(head, endpoint.surface):
+            return _TRUST
+        key = head.peer[0] if head.peer is not None else f"uid {self.peer_uid(head)}"
+        wait_seconds = self.rate.take(key, now_unix_us=self.now())
+        if wait_seconds > 0:
+            raise TooManyRequests("too many requests from this address", retry_after_seconds=wait_seconds)
+        return ANONYMOUS
+
+    def _without_credential(self, head: Head, endpoint: Endpoint, rules: ListenerRules) -> Caller:
+        # Reads of people, keys and settings need an admin: those, neither trust nor an open network gives.
+        is_for_person = endpoint.access == "open" or bool(endpoint.caller & PERSON)
+        if is_for_person and endpoint.role <= Role.OPERATOR and self.is_trusted(head, endpoint.surface):
+            return _TRUST
+        if endpoint.access == "open" and endpoint.role <= Role.USER and self._is_open_to(head, endpoint.surface):
+            return _OPEN
+        raise NotAuthenticated("a credential is needed here", hint=_kinds_hint(endpoint))
+
+    # ------------------------------------------------------------ credentials
+
+    def _carried(self, head: Head, endpoint: Endpoint, cookies: dict[str, str]) -> Caller | None:
+        """Return whom the request's credential stands for, ``None`` when it carries none; raises for a wrong one."""
+        authorization = _values(head, b"authorization")
+        if authorization:
+            return self._bearer(authorization)
+        if keys := _values(head, b"x-admin-key"):
+            return self._admin_key(_only(keys))
+        if Kind.INGEST in endpoint.caller and (tokens := _values(head, b"x-monitoring-token")):
+            return self._found(_only(tokens).strip(), frozenset({Kind.INGEST}))
+        if (caller := self._from_query(head, endpoint)) is not None:
+            return caller
+        if (secret := cookies.get(self.cookies.session)) is None:
+            return None
+        caller = self._found(secret, frozenset({Kind.SESSION}), "the session has ended")
+        websocket = endpoint.kind == "websocket"
+        allowed = self.policy.allowed_origins
+        origin.refuse_forgery(head, websocket=websocket, cookies=cookies, allowed=allowed)
+        return caller
+
+    def _bearer(self, values: list[str]) -> Caller:
+        scheme, _, secret = _only(values).strip().partition(" ")
+        if scheme.lower() != "bearer":
+            raise NotAuthenticated("this kind of Authorization is not understood", hint="send Authorization: Bearer")
+        return self._found(secret.strip(), BEARER_KINDS)
+
+    def _admin_key(self, secret: str) -> Caller:
+        if not secret or len(secret) > ids.SECRET_LIMIT_BYTES:
+            raise NotAuthenticated("this key does not count")
+        # Every key is compared, so that the time does not tell which one came close.
+        matches = [
+            ids.same_secret(ids.hash_secret(secret), ids.hash_secret(key)) for key in self.policy.admin_keys if key
+        ]
+        return _ENVIRONMENT_KEY if any(matches) else self._found(secret, ADMIN_KEY_KINDS)
+
+    def _from_query(self, head: Head, endpoint: Endpoint) -> Caller | None:
+        """Read ``?ticket=`` of WebSockets and ``?key=`` of the two places where a browser can send nothing else."""
+        if not head.raw_query:
+            return None
+        takes_key = head.path.startswith(QUERY_KEY_PATHS)
+        if endpoint.kind != "websocket" and not takes_key:
+            return None
+        given = dict(pairs(head.raw_query))
+        if endpoint.kind == "websocket" and "ticket" in given:
+            caller = self.credentials.tickets.take(given["ticket"])
+            if caller is None or not self.still_valid(caller):
+                raise NotAuthenticated("this ticket has been used or has expired")
+            return caller
+        return self._admin_key(given["key"]) if takes_key and "key" in given else None
+
+    def _found(self, secret: str, kinds: frozenset[Kind], words: str = "this credential does not count") -> Caller:
+        credential = self.credentials.find(secret, kinds)
+        if credential is None:
+            raise NotAuthenticated(words, hint="it is wrong, expired or revoked")
+        return self._caller_of(credential)
+
+    def _caller_of(self, credential: Credential) -> Caller:
+        caller = Caller(
+            kind=credential.kind,
+            subject=credential.subject,
+            credential_id=credential.credential_id,
+            scope=credential.scope,
+            scopes=credential.scopes,
+        )
+        if credential.kind in (Kind.SESSION, Kind.PAT):
+            person = self.people.get(credential.subject)
+            if person is None:
+                raise NotAuthenticated("this credential's person is gone")
+            return evolve(caller, role=person.role, name=person.name)
+        if credential.kind is Kind.ADMIN_KEY:
+            return evolve(caller, role=Role.OPERATOR, name=credential.label or "admin key")
+        return caller
+
+    # ------------------------------------------------------------ no credential
+
+    def _is_local_request(self, head: Head) -> bool:
+        """Whether nothing says that a proxy, a foreign page or a foreign name stands behind the request."""
+        return (
+            not origin.is_forwarded(head)
+            and origin.names_us(head, self.policy.hosts)
+            and origin.is_same_site_request(head, self.policy.allowed_origins)
+        )
+
+    def _is_trusted_process(self, head: Head, trust: Trust) -> bool:
+        uid = self.peer_uid(head)
+        if uid is None:
+            return False
+        # Root is not the owner when we are not root: proxies run as root and forward strangers.
+        return trust == "local" or (self.policy.owner_trust and uid == self.own_uid)
+
+    def _is_open_to(self, head: Head, surface: str) -> bool:
+        networks = self.policy.open_to.get(surface, ())
+        if not networks or head.peer is None or not self._is_local_request(head):
+            return False
+        try:
+            address = ipaddress.ip_address(head.peer[0].partition("%")[0])
+        except ValueError:
+            return False
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        return any(address.version == network.version and address in network for network in networks)
+
+
+_NO_RULES = ListenerRules()
+
+
+def _admitted(caller: Caller, head: Head, endpoint: Endpoint) -> Caller:
+    """Return the caller if the endpoint is for such; raise `Forbidden`, naming what is needed, if not."""
+    if caller.kind not in endpoint.caller and endpoint.access != "open":
+        raise Forbidden(_wrong_kind(caller, endpoint), hint=_kinds_hint(endpoint))
+    if caller.role is not None:
+        require_role(caller, endpoint.role)
+        # A WebSocket carries both ways, so reading alone does not open one.
+        require_scope(caller, endpoint.surface, writes=head.method not in SAFE_METHODS or endpoint.kind == "websocket")
+    return caller
+
+
+def _values(head: Head, name: bytes) -> list[str]:
+    return [value.decode("latin-1") for key, value in head.headers if key == name]
+
+
+def _only(values: list[str]) -> str:
+    if len(values) != 1:
+        raise NotAuthenticated("send one credential, not several")
+    return values[0]
+
+
+def _wrong_kind(caller: Caller, endpoint: Endpoint) -> str:
+    return f"this endpoint is not for a credential of kind {caller.kind.value}"
+
+
+def _kinds_hint(endpoint: Endpoint) -> str:
+    kinds = endpoint.caller - {Kind.CONTROL, Kind.TRUST, Kind.OPEN, Kind.ANONYMOUS}
+    if kinds & {Kind.SESSION, Kind.PAT}:
+        return f"log in, or send a personal access token as Authorization: Bearer (role {endpoint.role.word})"
+    return f"send a credential of kind {', '.join(sorted(kind.value for kind in kinds))}"
+
+
+__all__ = ["Access", "ListenerRules", "Policy", "read_networks"]

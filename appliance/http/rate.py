@@ -1,0 +1,37 @@
+"""How many requests an address may make, by the generic cell rate algorithm (GCRA): one number per address."""
+
+from collections import OrderedDict
+
+from attrs import define, field
+
+from appliance.people.throttle import network_of
+
+ADDRESSES_MAX = 50_000
+US = 1_000_000
+
+
+@define(eq=False)
+class Rate:
+    """``per_minute`` requests a minute and address, all of which may come at once."""
+
+    per_minute: int = 120
+    _due: OrderedDict[str, int] = field(factory=OrderedDict, init=False)
+
+    def take(self, address: str, *, now_unix_us: int) -> float:
+        """Count a request; return 0, or in how many seconds the next one is let through (and do not count this one).
+
+        IPv6 addresses count by /64. The longest untouched address is forgotten first when 50,000 are known.
+        """
+        key = address if address.count(".") == 3 and ":" not in address else network_of(address)
+        step_us = 60 * US // self.per_minute
+        due = max(self._due.get(key, 0), now_unix_us)
+        # A clock that has been set back must not keep anybody waiting longer than a minute.
+        due = min(due, now_unix_us + 60 * US)
+        wait_us = due + step_us - (now_unix_us + 60 * US)
+        if wait_us > 0:
+            return wait_us / US
+        self._due[key] = due + step_us
+        self._due.move_to_end(key)
+        if len(self._due) > ADDRESSES_MAX:
+            self._due.popitem(last=False)
+        return 0.0
