@@ -68,6 +68,8 @@ class Transactions:
         """Why the last commit failed, in plain words; ``None`` once one has succeeded since."""
         self.commits = 0
         self._translate = translate
+        self._is_guarded = False
+        connection.set_authorizer(self._judge)
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Run jobs in order and set the result of each; after it, what is said to be done is on disk."""
@@ -99,7 +101,7 @@ class Transactions:
     def _in_one(self, group: list[Job]) -> bool:
         try:
             for job in group:
-                job.result = outcome.Value(job.fn(self.connection))
+                job.result = outcome.Value(self._call(job))
             self._commit()
         except BaseException:  # whatever a write function raises, a later stage finds out whose it is
             self._roll_back()
@@ -112,7 +114,7 @@ class Transactions:
             for job in group:
                 self.connection.execute("SAVEPOINT caller")
                 try:
-                    job.result = outcome.Value(job.fn(self.connection))
+                    job.result = outcome.Value(self._call(job))
                 except BaseException as error:
                     job.result = self._failed(error)
                     if not self.connection.in_transaction or is_storage_error(error):
@@ -130,7 +132,7 @@ class Transactions:
         try:
             if not self.connection.in_transaction:
                 self._begin()
-            value = job.fn(self.connection)
+            value = self._call(job)
             self._commit()
         except BaseException as error:
             self._roll_back()
@@ -144,20 +146,34 @@ class Transactions:
         except BaseException as error:
             job.result = self._failed(error)
         self._roll_back()
+        self.connection.set_authorizer(self._judge)  # a migration sets its own
+
+    def _call(self, job: Job) -> Any:
+        self._is_guarded = True
+        try:
+            return job.fn(self.connection)
+        finally:
+            self._is_guarded = False
+
+    def _judge(self, action: int, *_: str | None) -> int:
+        # A write that committed would make its neighbours' work durable, which is then done again.
+        denied = self._is_guarded and action == sqlite3.SQLITE_TRANSACTION
+        return sqlite3.SQLITE_DENY if denied else sqlite3.SQLITE_OK
+
+    # The comments keep these apart from the same words of a write function: a statement of ours that SQLite has
+    # prepared before is not judged again.
 
     def _begin(self) -> None:
-        self.connection.execute("BEGIN IMMEDIATE")
+        self.connection.execute("BEGIN IMMEDIATE -- writer")
 
     def _commit(self) -> None:
-        if not self.connection.in_transaction:
-            raise StorageFailed("a write ended the transaction it was given", hint="this is a bug in what wrote it")
-        self.connection.execute("COMMIT")
+        self.connection.execute("COMMIT -- writer")
         self.commits += 1
         self.problem = None
 
     def _roll_back(self) -> None:
         if self.connection.in_transaction:
-            self.connection.execute("ROLLBACK")
+            self.connection.execute("ROLLBACK -- writer")
 
     def _failed(self, error: BaseException) -> outcome.Error:
         told = self._translate(error)

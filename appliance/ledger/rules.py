@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import evolve, field, frozen
-from attrs.validators import ge, in_, instance_of, le, max_len, min_len
+from attrs.validators import and_, ge, in_, instance_of, le, max_len, min_len
 
 from appliance.errors import BadInput, Conflict, Gone
 
@@ -28,7 +28,7 @@ LEASE_MAX_SECONDS: Final = 366 * 86_400
 
 
 def _name() -> Any:
-    return field(validator=[instance_of(str), min_len(1), max_len(200)])
+    return field(validator=and_(instance_of(str), min_len(1), max_len(200)))
 
 
 @frozen(kw_only=True)
