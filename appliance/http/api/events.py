@@ -17,8 +17,9 @@ than ``after``, oldest first, as ``{"items": [event, ...], "next": 141}``; ``nex
 or ``null`` at the end. ``?newest=true`` gives the newest ``limit`` instead, oldest of them first, without ``next``.
 """
 
-from collections.abc import AsyncIterator, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any, Final, Protocol, cast
 
 from attrs import field, frozen
 from attrs.validators import and_, ge, le, max_len
@@ -115,7 +116,7 @@ async def history(call: Call[None]) -> EventPage:
 
 
 @api.stream("/api/appliance/events", caller=PERSON, query=StreamQuery, answer=EventItem)
-async def stream(call: Call[None]) -> AsyncIterator[ServerEvent]:
+async def stream(call: Call[None]) -> AsyncGenerator[ServerEvent, None]:
     """Tell events as they happen, after those missed since ``Last-Event-ID``."""
     state: HasEvents = call.state
     kinds = _kinds(call.query.kinds)
@@ -124,11 +125,12 @@ async def stream(call: Call[None]) -> AsyncIterator[ServerEvent]:
     last = newest[-1].event_id or 0 if newest else 0
     yield ServerEvent(event="ready", data={"last_event_id": last})
     # An id from before a restored backup may lie in the future; from there nothing would ever be told.
-    async for event in follow(state.events, last if after is None else min(after, last), kinds):
-        yield ServerEvent(event="event", event_id=str(event.event_id), data=item(event))
+    async with aclosing(follow(state.events, last if after is None else min(after, last), kinds)) as following:
+        async for event in following:
+            yield ServerEvent(event="event", event_id=str(event.event_id), data=item(event))
 
 
-async def follow(events: EventBus, after_id: int, kinds: tuple[str, ...]) -> AsyncIterator[Event]:
+async def follow(events: EventBus, after_id: int, kinds: tuple[str, ...]) -> AsyncGenerator[Event, None]:
     """Yield every stored event after ``after_id``, each once, in order, for ever; a slow reader loses none."""
     while True:
         with events.subscribe(*kinds) as subscription:
@@ -137,11 +139,13 @@ async def follow(events: EventBus, after_id: int, kinds: tuple[str, ...]) -> Asy
                 for event in missed:
                     after_id = event.event_id or after_id
                     yield event
+            live = cast("AsyncGenerator[Event, None]", aiter(subscription))
             try:
-                async for event in subscription:
-                    if event.event_id is not None and event.event_id > after_id:
-                        after_id = event.event_id
-                        yield event
+                async with aclosing(live):
+                    async for event in live:
+                        if event.event_id is not None and event.event_id > after_id:
+                            after_id = event.event_id
+                            yield event
             except Lagged:
                 continue
             return

@@ -15,11 +15,11 @@ function roundBytes(value) {
 
 /** How each kind of value is scaled and written. */
 const KINDS = {
-  percent: { show: percent, axis: (value) => `${value}`, range: () => [0, 100] },
+  percent: { show: percent, axis: (value) => `${value}%`, range: () => [0, 100] },
   bytes: { show: bytes, axis: roundBytes, incrs: POWERS_OF_TWO, least: 1024 ** 2 },
   rate: { show: rate, axis: (value) => (value ? `${roundBytes(value)}/s` : "0"), incrs: POWERS_OF_TWO, least: 64 * 1024 },
-  watts: { show: watts, axis: (value) => `${value}`, least: 10 },
-  celsius: { show: celsius, axis: (value) => `${value}`, least: 50 },
+  watts: { show: watts, axis: (value) => `${value} W`, least: 10 },
+  celsius: { show: celsius, axis: (value) => `${value} °C`, least: 50 },
 };
 
 const charts = new Set();
@@ -106,7 +106,7 @@ export class Chart {
       },
       axes: [
         { ...axis, size: 24, gap: 4, space: 68, values: xLabels },
-        { ...axis, size: kind.incrs ? 66 : 38, gap: 4, space: 28, values: (_, splits) => splits.map(kind.axis), ...(kind.incrs ? { incrs: kind.incrs } : {}) },
+        { ...axis, size: kind.incrs ? 66 : 46, gap: 4, space: 28, values: (_, splits) => splits.map(kind.axis), ...(kind.incrs ? { incrs: kind.incrs } : {}) },
       ],
       hooks: { setCursor: [(plot) => this.showAt(plot.cursor.idx)] },
     };

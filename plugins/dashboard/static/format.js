@@ -25,14 +25,15 @@ export function bytes(value) {
   return `${value < 0 ? "-" : ""}${size.toFixed(digits)} ${UNITS[unit]}`;
 }
 
-/** "31.2 of 141 GiB": both in the unit of the total. */
+/** What is used and what there is, in the unit of the total: "31.2 GiB", "of 141 GiB", both "31.2 of 141 GiB". */
 export function bytesOf(used, total) {
-  if (!known(total)) return { used: bytes(used), of: "" };
+  if (!known(total)) return { used: bytes(used), of: "", both: bytes(used) };
   const words = bytes(total);
   const unit = words.split(" ")[1];
   const scale = 1024 ** UNITS.indexOf(unit);
   const part = known(used) ? used / scale : null;
-  return { used: known(part) ? part.toFixed(part >= 100 || scale === 1 ? 0 : 1) : NONE, of: `of ${words}` };
+  const figure = known(part) ? part.toFixed(part >= 100 || scale === 1 ? 0 : 1) : NONE;
+  return { used: known(part) ? `${figure} ${unit}` : NONE, of: `of ${words}`, both: `${figure} of ${words}` };
 }
 
 export function rate(value) {

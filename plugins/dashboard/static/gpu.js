@@ -105,8 +105,8 @@ function migRow() {
       const of = bytesOf(now.vram_used_bytes, total);
       text(profile, gpu.mig_profile ?? "MIG");
       attribute(profile, "title", gpu.gpu_id);
-      memory.update(share(now.vram_used_bytes, total), `${of.used} ${of.of}`);
-      text(used, known(now.vram_used_bytes) ? `${of.used} ${of.of}` : `not reported${now.missing?.vram_used_bytes ? `: ${now.missing.vram_used_bytes}` : ""}`);
+      memory.update(share(now.vram_used_bytes, total), of.both);
+      text(used, known(now.vram_used_bytes) ? of.both : `not reported${now.missing?.vram_used_bytes ? `: ${now.missing.vram_used_bytes}` : ""}`);
       const top = gpu.top_process;
       const busy = known(now.utilization_percent) ? `${percent(now.utilization_percent)} busy` : now.missing?.utilization_percent ?? "utilisation not reported";
       text(under, top ? `${top.user ?? "unknown user"}: ${top.command ?? "command not reported"} · ${busy}` : busy);

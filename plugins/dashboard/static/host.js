@@ -74,8 +74,8 @@ export class MemoryCard {
     text(this.rest, `${percent(now.memory_percent)} used · ${bytes(now.memory_available_bytes)} available`);
     const none = now.swap_total_bytes === 0;
     const swap = bytesOf(now.swap_used_bytes, now.swap_total_bytes);
-    text(this.swapWords, none ? "no swap here" : `${swap.used} ${swap.of}`);
-    this.swapBar.update(none ? null : share(now.swap_used_bytes, now.swap_total_bytes), `${swap.used} ${swap.of}`);
+    text(this.swapWords, none ? "no swap here" : swap.both);
+    this.swapBar.update(none ? null : share(now.swap_used_bytes, now.swap_total_bytes), swap.both);
   }
 }
 
