@@ -40,9 +40,12 @@ class Raw:
 RAW = Raw()
 
 
-@frozen(kw_only=True)
+@define(kw_only=True, eq=False)
 class Head:
-    """The start of a request, before its body is read: what authentication and routing see."""
+    """The start of a request, before its body is read: what authentication and routing see.
+
+    Only the edge and its ``authenticate`` write to it, and only ``trusted`` and what ``connection`` remembers.
+    """
 
     method: str
     path: str
@@ -59,6 +62,10 @@ class Head:
     scheme: str
     path_values: Mapping[str, str] = field(factory=dict)
     trusted: bool = False
+    peer_uid: int | None = None
+    """On a unix socket the uid of the other side as the kernel saw it connect; ``None`` on TCP."""
+    connection: dict[str, Any] = field(factory=dict)
+    """What is known of the connection and stays known until it closes (a peer's uid, asked once)."""
 
     def header(self, name: bytes) -> str | None:
         """Return the first header called ``name`` (lower case), Latin-1 decoded, or ``None``."""
@@ -204,6 +211,8 @@ class Endpoint:
     hot: bool = False
     """Served in front of h11; see ``appliance/http/server.py``. Only for measured hot paths."""
     decode: Decode | None = None
+    waits: bool = False
+    """The handler may wait for long (a long poll): a client that goes away cancels it."""
     summary: str = ""
     audit: bool | None = None
     """Whether a success is written to the audit log; ``None``: unsafe methods by people are."""

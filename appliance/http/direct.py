@@ -1,0 +1,373 @@
+"""HTTP/1.1 by h11, with declared endpoints answered in the connection's own read task.
+
+`HardenedH11` is hypercorn's protocol with its gaps closed: one write for head and first body chunk, our own framing
+errors, no h2c, no Content-Length beside Transfer-Encoding, and an early answer never leaves a connection that looks
+open and is dead. `DirectH11` looks every request up first and answers it without a task, a channel or ASGI.
+"""
+
+import time
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+from wsgiref.handlers import format_date_time
+
+import h11
+import msgspec
+import trio
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol.events import Body, Data, EndBody, Response, StreamClosed
+from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
+from hypercorn.protocol.http_stream import HTTPStream
+
+from appliance.http.answers import Reply
+from appliance.http.paths import split_target
+from appliance.http.pipeline import Exchange, head_of, too_large
+from appliance.http.problems import FRAMING
+from appliance.http.routing import Match
+
+if TYPE_CHECKING:
+    from appliance.http.connection import Connection
+
+_NO_BODY_STATUS = frozenset({204, 304})
+
+
+class _DateHeader:
+    second = -1
+    headers: list[tuple[bytes, bytes]] = []  # noqa: RUF012
+
+
+def date_headers() -> list[tuple[bytes, bytes]]:
+    """Return the Date header, made once a second."""
+    now = int(time.time())
+    if now != _DateHeader.second:
+        _DateHeader.second = now
+        _DateHeader.headers = [(b"date", format_date_time(now).encode("ascii"))]
+    return _DateHeader.headers
+
+
+class HardenedH11(H11Protocol):
+    """hypercorn's HTTP/1.1 protocol, hardened; declared endpoints go through ASGI like everything else."""
+
+    link: "Connection"
+    _head = b""
+    _early = b""
+    _opened = False
+
+    async def handle(self, event: Event) -> None:
+        if isinstance(event, Closed):
+            await self._close_stream()
+            await self.can_read.set()
+            return
+        assert isinstance(event, RawData)
+        self.connection.receive_data(event.data)
+        await self._handle_events()
+        if self.link.resting and self.stream is None and self.connection.trailing_data[0]:
+            self.link.expect_head()
+
+    async def _handle_events(self) -> None:
+        while not self.link.ending:
+            if self.connection.they_are_waiting_for_100_continue:
+                await self.send(RawData(self.connection.send(_continue())))
+            try:
+                event = self.connection.next_event()
+            except h11.RemoteProtocolError as error:
+                await self._refuse(error.error_status_hint)
+                return
+            if isinstance(event, h11.Request):
+                await self._begin(event)
+            elif event is h11.PAUSED:
+                await self.can_read.clear()
+                await self.can_read.wait()
+            elif event is h11.NEED_DATA or isinstance(event, h11.ConnectionClosed) or self.stream is None:
+                return
+            elif isinstance(event, h11.Data):
+                await self.stream.handle(Body(stream_id=STREAM_ID, data=bytes(event.data)))
+            elif isinstance(event, h11.EndOfMessage):
+                self.link.work()
+                await self.stream.handle(EndBody(stream_id=STREAM_ID))
+            elif isinstance(event, Data):
+                if self._opened:
+                    await self.stream.handle(event)
+                else:
+                    await self._keep_early(event.data)
+
+    async def _keep_early(self, data: bytes) -> None:
+        """Hold what a WebSocket client sends before it has our 101; hypercorn would end in an exception."""
+        self._early += data
+        if len(self._early) > self.link.limits.head_bytes:
+            await self.send(Closed())
+
+    async def _begin(self, request: h11.Request) -> None:
+        names = {name for name, _ in request.headers}
+        if request.http_version not in (b"1.1", b"1.0"):
+            await self._refuse(505)
+        elif b"content-length" in names and b"transfer-encoding" in names:
+            # Two readers of one such request may disagree on where it ends; h11 takes it.
+            await self._refuse(400)
+        else:
+            await self._create_stream(request)
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        # Bodies that go to ASGI are bounded there too; the time they may take is bounded here.
+        match = self._match(request)
+        limit = match.route.endpoint.limit_bytes if match.route is not None else 0
+        self.link.expect_body(limit)
+        await super()._create_stream(request)
+        if type(self.stream) is not HTTPStream:
+            self.link.work()
+
+    def _match(self, request: h11.Request) -> Match:
+        path, _ = split_target(request.target)
+        return self.link.table.match(request.method.decode("ascii"), path, websocket=is_websocket(request))
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """Never leave HTTP/1.1: an h2c upgrade is a header like any other."""
+
+    async def _refuse(self, status: int) -> None:
+        """Answer a request that is not well-formed, where an answer is still possible, and end."""
+        connection = self.connection
+        if isinstance(connection, h11.Connection) and connection.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            title, hint = FRAMING.get(status, FRAMING[400])
+            status = status if status in FRAMING else 400
+            body = msgspec.json.encode({"error": title, "message": title, "hint": hint})
+            headers = [
+                (b"content-type", b"application/json"),
+                (b"content-length", b"%d" % len(body)),
+                (b"connection", b"close"),
+                *date_headers(),
+            ]
+            try:
+                data = connection.send(h11.Response(status_code=status, headers=headers))
+                data += connection.send(h11.Data(data=body)) + connection.send(h11.EndOfMessage())
+            except h11.LocalProtocolError:
+                data = b""
+            await self.send(RawData(data))
+        await self.send(Closed())
+
+    async def stream_send(self, event: Any) -> None:
+        """Send what ASGI answers; the head waits for the first piece of the body, so that both go out at once."""
+        kind = type(event)
+        if kind is Response and event.status_code >= 200:
+            headers = list(chain(event.headers, date_headers()))
+            if self._is_last():
+                headers.append((b"connection", b"close"))
+            self._head = self._framed(h11.Response(headers=headers, status_code=event.status_code))
+        elif kind is Response:
+            headers = [*event.headers, *date_headers()]
+            data = self._framed(h11.InformationalResponse(headers=headers, status_code=event.status_code))
+            await self.send(RawData(data))
+            if event.status_code == 101 and self.stream is not None:
+                while self._early:
+                    early, self._early = self._early, b""
+                    await self.stream.handle(Data(stream_id=STREAM_ID, data=early))
+                self._opened = True
+        elif kind is Body or kind is EndBody:
+            data = self._head + self._framed(h11.Data(data=event.data) if kind is Body else h11.EndOfMessage())
+            self._head = b""
+            if data:
+                await self.send(RawData(data))
+        else:
+            await super().stream_send(event)
+
+    def _framed(self, event: Any) -> bytes:
+        try:
+            return self.connection.send(event) or b""
+        except h11.LocalProtocolError:
+            if self.connection.their_state is not h11.ERROR:
+                raise
+            return b""
+
+    def _is_last(self) -> bool:
+        return self.link.stopping or self.keep_alive_requests >= self.link.limits.requests_per_connection
+
+    async def _maybe_recycle(self) -> None:
+        connection = self.connection
+        await self._close_stream()
+        if self.link.ending:
+            await self.can_read.set()
+            return
+        early = connection.their_state is h11.SEND_BODY and connection.our_state is h11.DONE
+        if early and not self.link.stopping:
+            # The answer is out before its request is in: read the rest, then go on.
+            self.stream = Sink(self)
+            self.link.expect_body(0)
+            self.link.scope.deadline = trio.current_time() + self.link.limits.linger_seconds
+            await self.can_read.set()
+        elif connection.our_state is h11.DONE and connection.their_state is h11.DONE and not self.link.stopping:
+            connection.start_next_cycle()
+            await self.can_read.set()
+            await self.send(Updated(idle=True))
+        else:
+            await self.can_read.set()
+            await self.send(Closed())
+
+
+class Sink:
+    """Takes the rest of a request's body after the answer went out, then lets the connection be used again."""
+
+    def __init__(self, protocol: HardenedH11) -> None:
+        self._protocol = protocol
+        self._left = protocol.link.limits.linger_bytes
+
+    async def handle(self, event: Any) -> None:
+        if isinstance(event, Body):
+            self._left -= len(event.data)
+            if self._left < 0:
+                await self._protocol.send(Closed())
+        elif isinstance(event, EndBody):
+            self._protocol.stream = None
+            await self._protocol._maybe_recycle()
+
+
+class DirectH11(HardenedH11):
+    """Declared endpoints are answered here; only what streams, waits or belongs to a blueprint goes through ASGI."""
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        if is_websocket(request):
+            await super()._create_stream(request)
+            return
+        method = request.method.decode("ascii")
+        match = self._match(request)
+        if match.route is not None and not match.route.in_process:
+            await super()._create_stream(request)
+            return
+        headers = list(request.headers)
+        head = head_of(method, request.target, headers, match, self.link)
+        exchange = self.link.edge.open(match, head)
+        stream = DirectStream(self, exchange)
+        self.stream = stream  # type: ignore[assignment]
+        self.keep_alive_requests += 1
+        await stream.begin(headers)
+
+
+class DirectStream:
+    """One declared request in the read task: collects the body, runs the handler, sends the answer."""
+
+    __slots__ = ("_chunks", "_discard", "_done", "_exchange", "_length", "_protocol")
+
+    def __init__(self, protocol: DirectH11, exchange: Exchange) -> None:
+        self._protocol = protocol
+        self._exchange = exchange
+        self._chunks: list[bytes] = []
+        self._length = 0
+        self._discard = exchange.failure is not None
+        self._done = False
+
+    async def begin(self, headers: list[tuple[bytes, bytes]]) -> None:
+        """Set the body's deadline, and answer at once where its end is not worth waiting for."""
+        protocol, exchange = self._protocol, self._exchange
+        link = protocol.link
+        announced, chunked = announced_bytes(headers)
+        if announced > exchange.limit_bytes and exchange.failure is None:
+            exchange.failure = too_large(exchange.limit_bytes)
+            self._discard = True
+        if announced or chunked:
+            link.expect_body(exchange.limit_bytes if chunked else min(announced, exchange.limit_bytes))
+        if self._discard:
+            unwilling = protocol.connection.they_are_waiting_for_100_continue
+            if unwilling or announced > link.limits.linger_bytes:
+                await self._finish(close=True)
+
+    async def handle(self, event: Any) -> None:
+        """Take one piece of the request."""
+        if self._done:
+            return
+        kind = type(event)
+        if kind is Body:
+            self._length += len(event.data)
+            if self._discard:
+                if self._length > self._protocol.link.limits.linger_bytes:
+                    await self._finish(close=True)
+            elif self._length > self._exchange.limit_bytes:
+                self._chunks.clear()
+                self._exchange.failure = too_large(self._exchange.limit_bytes)
+                self._discard = True
+            else:
+                self._chunks.append(event.data)
+        elif kind is EndBody:
+            await self._finish(close=False)
+        elif kind is StreamClosed:
+            self._done = True
+
+    async def _finish(self, *, close: bool) -> None:
+        self._done = True
+        protocol, chunks = self._protocol, self._chunks
+        link = protocol.link
+        link.work()
+        reply = await link.edge.answer(self._exchange, chunks[0] if len(chunks) == 1 else b"".join(chunks))
+        if close or protocol._is_last():
+            reply.close = True
+        await self._send(reply)
+        protocol.stream = None
+        await protocol._maybe_recycle()
+
+    async def _send(self, reply: Reply) -> None:
+        protocol = self._protocol
+        connection = protocol.connection
+        headers = [*reply.framed(), *date_headers()]
+        data = connection.send(h11.Response(status_code=reply.status, headers=headers)) or b""
+        bodiless = self._exchange.head.method == "HEAD" or reply.status in _NO_BODY_STATUS
+        if reply.chunks is not None:
+            await self._send_chunks(reply, data, bodiless)
+            return
+        if reply.body and not bodiless:
+            data += connection.send(h11.Data(data=reply.body)) or b""
+        data += connection.send(h11.EndOfMessage()) or b""
+        await protocol.send(RawData(data))
+
+    async def _send_chunks(self, reply: Reply, head: bytes, bodiless: bool) -> None:
+        protocol, connection = self._protocol, self._protocol.connection
+        chunks = reply.chunks
+        assert chunks is not None
+        data = head
+        try:
+            if not bodiless:
+                async for chunk in chunks:
+                    data += connection.send(h11.Data(data=chunk)) or b""
+                    await protocol.send(RawData(data))
+                    data = b""
+                    if protocol.link.broken:
+                        return
+            data += connection.send(h11.EndOfMessage()) or b""
+            await protocol.send(RawData(data))
+        except Exception:
+            # The head is out: a connection cut short is the only way left to say that the body is not whole.
+            self._exchange_cut()
+            await protocol.send(RawData(data))
+            await protocol.send(Closed())
+        finally:
+            close = getattr(chunks, "aclose", None)
+            if close is not None:
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + 5):
+                    await close()
+
+    def _exchange_cut(self) -> None:
+        from appliance.http.pipeline import log
+
+        log.exception("answer was cut short", request_id=self._exchange.request_id)
+
+
+def announced_bytes(headers: list[tuple[bytes, bytes]]) -> tuple[int, bool]:
+    """Return the body's Content-Length (0 without one) and whether it is chunked."""
+    for name, value in headers:
+        if name == b"content-length":
+            return int(value), False
+        if name == b"transfer-encoding":
+            return 0, True
+    return 0, False
+
+
+def is_websocket(request: h11.Request) -> bool:
+    """Whether the request asks to become a WebSocket."""
+    if request.method != b"GET":
+        return False
+    upgrade = connection = False
+    for name, value in request.headers:
+        if name == b"upgrade":
+            upgrade = value.strip().lower() == b"websocket"
+        elif name == b"connection":
+            connection = connection or b"upgrade" in [token.strip() for token in value.lower().split(b",")]
+    return upgrade and connection
+
+
+def _continue() -> h11.InformationalResponse:
+    return h11.InformationalResponse(status_code=100, headers=[])
