@@ -1,6 +1,5 @@
 """The local agent: samples this host for as long as the appliance runs, and tells everyone who needs to know."""
 
-import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -16,9 +15,11 @@ from appliance.devices import Gpu, HostFacts, HostSample
 from appliance.errors import ApplianceError
 from appliance.events import Events
 from appliance.host import Host
+from appliance.inventory.health import Fault
 from appliance.local_agent.attribution import Attribution
 from appliance.local_agent.host import HostReader, read_facts
 from appliance.local_agent.sampling import DEADLINE_SECONDS, Pass, Sampler
+from appliance.local_agent.view import View
 
 log = structlog.get_logger("local_agent")
 
@@ -26,6 +27,7 @@ FIRST_LOOK_SECONDS: Final = 0.2
 """Between the two readings of `sample_now`: the CPU's shares need a span of time."""
 REMEMBERED_EVENTS: Final = 16
 """Per GPU, for its health in words; all of them are in the event store."""
+FAULT_KINDS: Final = frozenset({"gpu.xid", "gpu.ecc"})
 GRACE_SECONDS: Final = 1.0
 LEAST_SAMPLE_SECONDS: Final = 0.1
 
@@ -43,6 +45,10 @@ class HostsAndGpus(Protocol):
 
     async def saw_host(self, host_id: str, *, hostname: str, at_unix_us: int) -> Any:
         """Note that a host is there."""
+        ...
+
+    def saw(self, host_id: str, *, at_unix_us: int) -> None:
+        """Note in memory that a known host was heard of."""
         ...
 
     async def saw_gpus(self, host_id: str, gpus: Sequence[Gpu], *, at_unix_us: int) -> Any:
@@ -99,6 +105,7 @@ class LocalAgent:
             deadline_seconds=deadline_seconds,
         )
         self._known: tuple[Gpu, ...] | None = None
+        self._is_noted = False
 
     @property
     def name(self) -> str:
@@ -150,15 +157,44 @@ class LocalAgent:
         )
         return seen.sample
 
+    def view(
+        self,
+        *,
+        now_unix_us: int,
+        lost: Sequence[Gpu] = (),
+        marks: Mapping[str, Sequence[tuple[str, str]]] | None = None,
+    ) -> View:
+        """Return what is known now, with what the inventory adds to it."""
+        rates = self.reading.rates if self.reading is not None else None
+        return View(
+            host_id=self.host_id,
+            facts=self.facts,
+            sample=self.latest,
+            gpus=self.gpus,
+            backends=self.backends,
+            now_unix_us=now_unix_us,
+            sample_seconds=self.sample_seconds(),
+            lost=lost,
+            marks=marks or {},
+            faults={
+                gpu_id: [
+                    Fault(message=each.event.message, level=each.event.level, at_unix_us=each.at_unix_us)
+                    for each in kept
+                    if each.event.kind in FAULT_KINDS
+                ]
+                for gpu_id, kept in self.recent.items()
+            },
+            host_rates=rates.host if rates else {},
+            disk_rates=rates.disks if rates else {},
+            network_rates=rates.networks if rates else {},
+            gpu_rates=rates.gpus if rates else {},
+        )
+
     async def _store(self, seen: Pass) -> None:
         problem = None
         self.reading = None
         try:
-            if self._known != seen.gpus or self._known is None:
-                at_unix_us = seen.sample.taken_at_unix_us
-                await self._inventory.saw_host(self.host_id, hostname=self.facts.hostname, at_unix_us=at_unix_us)
-                await self._inventory.saw_gpus(self.host_id, seen.gpus, at_unix_us=at_unix_us)
-                self._known = seen.gpus
+            await self._note(seen)
             for event in seen.events:
                 await self._events.publish(
                     event.kind, event.message, level=event.level, subject=event.gpu_id, data=dict(event.data)
@@ -169,6 +205,18 @@ class LocalAgent:
         if problem and problem != self.storage_problem:
             log.warning("sample_not_stored", problem=problem, effect="shown live, missing from history")
         self.storage_problem = problem
+
+    async def _note(self, seen: Pass) -> None:
+        at_unix_us = seen.sample.taken_at_unix_us
+        if not self._is_noted:
+            await self._inventory.saw_host(self.host_id, hostname=self.facts.hostname, at_unix_us=at_unix_us)
+            self._is_noted = True
+        self._inventory.saw(self.host_id, at_unix_us=at_unix_us)
+        # While a backend cannot say what it has, its GPUs are not gone.
+        is_complete = all(backend.state in {"ok", "absent"} for backend in seen.backends)
+        if is_complete and self._known != seen.gpus:
+            await self._inventory.saw_gpus(self.host_id, seen.gpus, at_unix_us=at_unix_us)
+            self._known = seen.gpus
 
     def _remember(self, events: Sequence[DeviceEvent]) -> None:
         for event in events:
@@ -187,6 +235,17 @@ class Look:
     def sample(self) -> HostSample:
         """The sample itself."""
         return self.last.sample
+
+    def view(self) -> View:
+        """Return the same documents as a running appliance would answer, without rates."""
+        return View(
+            host_id=self.sample.host_id,
+            facts=self.facts,
+            sample=self.sample,
+            gpus=self.last.gpus,
+            backends=self.last.backends,
+            now_unix_us=self.sample.taken_at_unix_us,
+        )
 
 
 def sample_now(
@@ -217,10 +276,3 @@ def sample_now(
         return Look(facts=read_facts(host), last=sampler.sample_blocking())
     finally:
         sampler.close(GRACE_SECONDS)
-
-
-def rates_of(reading: Any) -> Mapping[str, float | None]:
-    """Return the rates that `Series.append` derived, by metric name; empty when there are none."""
-    with contextlib.suppress(AttributeError):
-        return dict(reading.rates)
-    return {}

@@ -11,7 +11,7 @@ Every key carries its unit; a key whose value is ``null`` is not reported, with 
        "parent_gpu_id": null, "mig_profile": null, "serial": "165...", "vbios_version": "96.00.B7.00.01",
        "compute_capability": "9.0", "power_limit_max_watts": 700.0, "clock_sm_max_mhz": 1980.0,
        "clock_memory_max_mhz": 3201.0, "pcie_link_generation_max": 5, "pcie_link_width_max": 16,
-       "state": "present",              # present | asleep | lost (it was there, and is gone)
+       "state": "present",              # present | asleep | lost (was there, is gone) | unknown (not readable)
        "marks": [{"mark": "cordoned", "reason": "XID 79"}],
        "health": "ok",                  # ok | warning | critical
        "health_text": "ok",             # "thermal throttling (hardware)", "row remap pending: reset the GPU"
@@ -25,17 +25,19 @@ Every key carries its unit; a key whose value is ``null`` is not reported, with 
           "nvlink_rx_bytes_total": 1, "nvlink_tx_bytes_total": 2,
           "ecc_corrected_total": 0, "ecc_uncorrected_total": 0, "pcie_link_generation": 5, "pcie_link_width": 16,
           "remapped_rows_corrected": 0, "remapped_rows_uncorrected": 0, "remap_pending": false,
-          "remap_failed": false, "ecc_corrected_lifetime": 0, "ecc_uncorrected_lifetime": 0, "performance_state": "P0", "throttle_reasons": ["power cap"], "asleep": false,
-          "process_count": 1, "missing": {"fan_percent": "this GPU has no fan"}},
+          "remap_failed": false, "ecc_corrected_lifetime": 0, "ecc_uncorrected_lifetime": 0,
+          "performance_state": "P0", "throttle_reasons": ["power cap"], "asleep": false,
+          "nvlink_rx_bytes_per_s": null, "nvlink_tx_bytes_per_s": null, "process_count": 1, "missing": {"fan_percent": "this GPU has no fan"}},
        "top_process": {"pid": 48123, "user": "ana", "command": "python train.py", "container": "jupyter-ana",
           "task": null, "vram_used_bytes": 33501282304, "sm_percent": 87.0, "kind": "compute", "missing": {}}
      }],
      "next": null,
      "backends": [{"name": "nvidia", "state": "ok", "ok": true, "present": true,
-        "message": "driver 580.82.07, NVML 13.580.82.07, 1 GPU", "hint": ""}]}
+        "message": "driver 580.82.07, NVML 13.580.82.07, 1 GPU", "hint": "", "problems": []}]}
 
-A backend's ``state`` is ``ok``, ``absent`` (no such hardware or driver here: nothing to mend), ``unavailable`` (it
-should work and does not; ``message`` says why and ``hint`` what to do) or ``hung`` (the driver does not answer).
+A backend's ``state`` is ``starting``, ``ok``, ``absent`` (no such hardware or driver here: nothing to mend),
+``unavailable`` (it should work and does not; ``message`` says why and ``hint`` what to do) or ``hung`` (the driver
+does not answer).
 
 ``GET /api/appliance/devices/{gpu_id}``: one gpu item with ``processes``: the list of all (shape of ``top_process``).
 
@@ -69,10 +71,12 @@ Rates (``*_per_s``, ``busy_percent``) are ``null`` on the first reading.
 
 ``GET /api/appliance/series?host=H&metrics=cpu_percent,memory_percent&from_unix_s=F&to_unix_s=T&max_points=600`` and
 ``GET /api/appliance/devices/{gpu_id}/series?metrics=...`` (columnar: ready for a chart; ``at_unix_s`` is the x axis
-of every column, ``null`` where nothing was read). ``host`` defaults to this host, ``to_unix_s`` to now, ``from_unix_s``
-to 15 minutes before. A host metric is a name of ``latest`` above; ``NAME`` of a disk, interface or fan is written
-``disks.nvme0n1.read_bytes_per_s``, ``networks.eth0.rx_bytes_per_s``, ``fans.fan1.speed_rpm``, and of a GPU
-``gpus.GPU-6f0e....utilization_percent`` (``devices/{gpu_id}/series`` takes the bare name)::
+of every column, ``null`` where nothing was read). ``host`` defaults to this host, ``to_unix_s`` to now,
+``from_unix_s`` to 15 minutes before. ``tier`` is ``raw`` or the length of the stored buckets (``10 s``, ``1 min``
+...), ``step_seconds`` the length of a point. A metric of which nothing is stored in the window has no column. A host
+metric is a name of ``latest`` above; those of devices are written ``disks.nvme0n1.read_bytes_per_s``,
+``networks.eth0.rx_bytes_per_s``, ``fans.fan1.speed_rpm`` and ``gpus.GPU-6f0e....utilization_percent``
+(``devices/{gpu_id}/series`` takes the bare name)::
 
     {"host_id": "5b1c...", "from_unix_s": 1795235400.0, "to_unix_s": 1795236300.0, "step_seconds": 2.0,
      "tier": "raw",
@@ -88,3 +92,263 @@ to 15 minutes before. A host metric is a name of ``latest`` above; ``NAME`` of a
 one ``event: sample`` after each sample with the same document without ``panels`` (they are in ``event: panels``,
 ``{"panels": [...]}``, every few seconds).
 """
+
+import inspect
+import math
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+import trio
+from attrs import field, frozen
+from attrs.validators import and_, ge, le, max_len
+
+from appliance.clock import Now, to_unix_s
+from appliance.credentials.kinds import PERSON
+from appliance.errors import BadInput, NotFound
+from appliance.events import Events, Lagged
+from appliance.http.api.device_models import DevicePage, GpuDetail, HostItem, Overview, ProcessPage, SeriesWindow
+from appliance.inventory.store import Inventory
+from appliance.local_agent.service import LocalAgent
+from appliance.local_agent.view import View
+from appliance.series.service import Series
+from appliance.surface import Call, ServerEvent, Surface
+
+KINDS: Final = {"gpus": "gpu", "disks": "disk", "networks": "network", "fans": "fan"}
+"""Device kinds as this API spells them, and as series do."""
+MOST_METRICS: Final = 200
+MOST_POINTS: Final = 5000
+DEFAULT_SPAN_SECONDS: Final = 900.0
+LATEST_UNIX_S: Final = 253_402_300_800.0
+"""The year 10000."""
+PANELS_SECONDS: Final = 5.0
+LOST_SHOWN_US: Final = 24 * 3_600_000_000
+"""How long a GPU that is gone is still shown as lost."""
+
+api = Surface("core", prefixes=("/api/appliance",), unknown_fields="refuse")
+
+
+class HasDevices(Protocol):
+    """What these endpoints need of core's state."""
+
+    host_id: str
+    now: Now
+
+    @property
+    def agent(self) -> LocalAgent:
+        """The local agent."""
+        ...
+
+    @property
+    def inventory(self) -> Inventory:
+        """Hosts and GPUs with their marks."""
+        ...
+
+    @property
+    def series(self) -> Series:
+        """The time series."""
+        ...
+
+    @property
+    def events(self) -> Events:
+        """The bus."""
+        ...
+
+    def panels(self) -> Any:
+        """Return the dashboard panels of plugins as JSON items, or an awaitable of them."""
+        ...
+
+
+@frozen(kw_only=True)
+class PageQuery:
+    """How many items are wanted."""
+
+    limit: int = field(default=1000, validator=and_(ge(1), le(1000)))
+
+
+@frozen(kw_only=True)
+class WindowQuery:
+    """Which metrics are wanted, over which window."""
+
+    metrics: str = field(default="", validator=max_len(16_000))
+    """Comma-separated."""
+    host: str = field(default="", validator=max_len(200))
+    from_unix_s: float | None = None
+    to_unix_s: float | None = None
+    max_points: int = field(default=600, validator=and_(ge(10), le(MOST_POINTS)))
+
+
+def view_of(state: HasDevices) -> View:
+    """Return what is known of this host now."""
+    now_unix_us = state.now()
+    known = {gpu.gpu_id: gpu for gpu in state.inventory.gpus(state.host_id)}
+    present = {gpu.gpu_id for gpu in state.agent.gpus}
+    lost = [
+        gpu.gpu
+        for gpu in known.values()
+        if not gpu.present
+        and gpu.gpu_id not in present
+        and gpu.gpu.parent_gpu_id is None
+        and now_unix_us - gpu.changed_at_unix_us < LOST_SHOWN_US
+    ]
+    marks = {gpu.gpu_id: [(str(mark.kind), mark.reason) for mark in gpu.marks] for gpu in known.values() if gpu.marks}
+    return state.agent.view(now_unix_us=now_unix_us, lost=lost, marks=marks)
+
+
+@api.get("/api/appliance/devices", caller=PERSON, answer=DevicePage)
+async def devices(call: Call[None]) -> Mapping[str, Any]:
+    """List the GPUs of this host with their newest reading, and how they are read."""
+    view = view_of(call.state)
+    return {"items": view.devices(), "next": None, "backends": view.backend_items()}
+
+
+@api.get("/api/appliance/devices/{gpu_id}", caller=PERSON, answer=GpuDetail)
+async def device(call: Call[None]) -> Mapping[str, Any]:
+    """Show one GPU with all its processes."""
+    view = view_of(call.state)
+    item = _item(view, call.path["gpu_id"])
+    return item | {"processes": view.processes_of(item["gpu_id"])}
+
+
+@api.get("/api/appliance/host", caller=PERSON, answer=HostItem)
+async def host(call: Call[None]) -> Mapping[str, Any]:
+    """Show this host with its newest reading."""
+    return view_of(call.state).host()
+
+
+@api.get("/api/appliance/processes", caller=PERSON, query=PageQuery, answer=ProcessPage)
+async def processes(call: Call[None]) -> Mapping[str, Any]:
+    """List the processes that use a GPU, most memory first."""
+    wanted: PageQuery = call.query
+    return {"items": view_of(call.state).processes()[: wanted.limit], "next": None}
+
+
+@api.get("/api/appliance/series", caller=PERSON, query=WindowQuery, answer=SeriesWindow)
+async def series(call: Call[None]) -> Mapping[str, Any]:
+    """Show how metrics of a host and its devices went."""
+    state: HasDevices = call.state
+    wanted: WindowQuery = call.query
+    return await _window(state, wanted, wanted.host or state.host_id, [_parsed(name) for name in _listed(wanted)])
+
+
+@api.get("/api/appliance/devices/{gpu_id}/series", caller=PERSON, query=WindowQuery, answer=SeriesWindow)
+async def device_series(call: Call[None]) -> Mapping[str, Any]:
+    """Show how metrics of one GPU went."""
+    state: HasDevices = call.state
+    wanted: WindowQuery = call.query
+    gpu = state.inventory.gpu(call.path["gpu_id"])
+    names = [(name, f"gpu.{name}", gpu.gpu_id) for name in _listed(wanted)]
+    return await _window(state, wanted, wanted.host or gpu.host_id, names)
+
+
+@api.get("/api/appliance/overview", caller=PERSON, answer=Overview)
+async def overview(call: Call[None]) -> Mapping[str, Any]:
+    """Show everything the first page shows."""
+    state: HasDevices = call.state
+    return view_of(state).overview() | {"panels": await _panels(state)}
+
+
+@api.stream("/api/appliance/overview/stream", caller=PERSON, answer=Overview)
+async def overview_stream(call: Call[None]) -> AsyncIterator[ServerEvent]:
+    """Tell the overview once, then what each sample changes."""
+    state: HasDevices = call.state
+    with_panels_at = trio.current_time()
+    yield ServerEvent(event="overview", data=view_of(state).overview() | {"panels": await _panels(state)})
+    async for _ in _samples(state):
+        yield ServerEvent(event="sample", data=view_of(state).overview())
+        if trio.current_time() - with_panels_at >= PANELS_SECONDS:
+            with_panels_at = trio.current_time()
+            yield ServerEvent(event="panels", data={"panels": await _panels(state)})
+
+
+async def _samples(state: HasDevices) -> AsyncIterator[None]:
+    """Yield once for each sample, or less often to a reader that cannot keep up."""
+    while True:
+        with state.events.subscribe("sample", backlog=8) as subscription:
+            try:
+                async for event in subscription:
+                    if event.kind == "sample" and event.subject == state.host_id:
+                        yield
+            except Lagged:
+                continue  # what was missed is in the next one
+            return
+
+
+async def _panels(state: HasDevices) -> Sequence[Any]:
+    found = state.panels()
+    return list(await found if inspect.isawaitable(found) else found)
+
+
+def _item(view: View, gpu_id: str) -> dict[str, Any]:
+    for item in view.devices():
+        if item["gpu_id"] == gpu_id:
+            return item
+    raise NotFound("GPU", gpu_id, hint="GET /api/appliance/devices lists them")
+
+
+def _listed(wanted: WindowQuery) -> list[str]:
+    names = list(dict.fromkeys(name.strip() for name in wanted.metrics.split(",") if name.strip()))
+    if not names:
+        raise BadInput("metrics are wanted, such as cpu_percent,memory_percent", field="$.metrics")
+    if len(names) > MOST_METRICS:
+        raise BadInput(f"at most {MOST_METRICS} metrics at once", field="$.metrics")
+    return names
+
+
+def _parsed(name: str) -> tuple[str, str, str | None]:
+    """Split ``gpus.ID.power_watts`` into itself, the metric of the series and the device (which may hold dots)."""
+    kind, dot, rest = name.partition(".")
+    if not dot:
+        return name, name, None
+    device_name, _, metric = rest.rpartition(".")
+    if kind not in KINDS or not device_name or not metric:
+        raise BadInput(
+            f"no metric {name[:100]!r}", hint="a metric of a device is written gpus.ID.power_watts", field="$.metrics"
+        )
+    return name, f"{KINDS[kind]}.{metric}", device_name
+
+
+async def _window(
+    state: HasDevices, wanted: WindowQuery, host_id: str, names: Sequence[tuple[str, str, str | None]]
+) -> Mapping[str, Any]:
+    to_unix_us = _unix_us(wanted.to_unix_s, state.now(), "$.to_unix_s")
+    from_unix_us = _unix_us(wanted.from_unix_s, to_unix_us - int(DEFAULT_SPAN_SECONDS * 1_000_000), "$.from_unix_s")
+    found = await state.series.window(
+        host_id,
+        metrics={metric for _, metric, _ in names},
+        from_unix_us=from_unix_us,
+        to_unix_us=to_unix_us,
+        max_points=wanted.max_points,
+        devices={device_name for _, _, device_name in names if device_name is not None},
+    )
+    columns = {(column.metric, column.device): column for column in found.columns}
+    shown = [
+        {"metric": name, "min": column.minimum, "max": column.maximum, "mean": column.mean}
+        for name, metric, device_name in names
+        if (column := columns.get((metric, device_name))) is not None
+    ]
+    return {
+        "host_id": host_id,
+        "from_unix_s": to_unix_s(from_unix_us),
+        "to_unix_s": to_unix_s(to_unix_us),
+        "step_seconds": found.step_seconds or state.agent.sample_seconds(),
+        "tier": _tier(found.tier_seconds),
+        "at_unix_s": [to_unix_s(at) for at in found.times_unix_us],
+        "series": shown,
+    }
+
+
+def _tier(seconds: float) -> str:
+    if not seconds:
+        return "raw"
+    for length, unit in ((3600, "h"), (60, "min")):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _unix_us(unix_s: float | None, default_us: int, place: str) -> int:
+    if unix_s is None:
+        return default_us
+    if not math.isfinite(unix_s) or not 0 <= unix_s <= LATEST_UNIX_S:
+        raise BadInput("a time is in seconds since 1970", field=place)
+    return int(unix_s * 1_000_000)
