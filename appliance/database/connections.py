@@ -25,15 +25,15 @@ def check_sqlite(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> None
         )
 
 
-def open_writer(path: Path, backups: Path) -> sqlite3.Connection:
+def open_writer(path: Path, backups: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> sqlite3.Connection:
     """Open, and make if it is not there, the database for writing; raise `StorageFailed` when it cannot be used."""
     check_sqlite()
-    if path.exists() and path.stat().st_size == 0 and any(backups.glob("*.db")):
+    if _is_empty_file(path) and any(backups.glob("*.db")):
         # SQLite takes an empty file for a new database; with backups beside it, it is a lost one.
         raise StorageFailed(f"the database file is empty: {path}", hint=restore_hint(path, backups))
     connection: sqlite3.Connection | None = None
     try:
-        connection = _connect(path)
+        connection = _connect(path, busy_timeout_ms)
         connection.execute(f"PRAGMA page_size={PAGE_SIZE_BYTES}")  # has to stand before WAL: it is ignored after
         (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
         connection.execute("PRAGMA synchronous=FULL")
@@ -53,6 +53,13 @@ def open_writer(path: Path, backups: Path) -> sqlite3.Connection:
     return connection
 
 
+def _is_empty_file(path: Path) -> bool:
+    try:
+        return path.stat().st_size == 0
+    except OSError:
+        return False  # SQLite says what is wrong with it
+
+
 def open_reader(path: Path) -> sqlite3.Connection:
     """Open a connection on which every attempt to write fails."""
     connection = _connect(path)
@@ -60,9 +67,9 @@ def open_reader(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> sqlite3.Connection:
     # Connections move between threads, one thread at a time; transactions are ours, not the module's.
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
-    connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    connection.execute(f"PRAGMA busy_timeout={busy_timeout_ms}")
     connection.execute("PRAGMA cache_size=-16000")  # kB
     return connection
