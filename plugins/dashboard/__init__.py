@@ -2,7 +2,8 @@
 
 from appliance.plugin import Core, Parts, hookimpl
 
-from .routes import State, api
+from .assets import read_assets
+from .routes import api
 
 appliance_api = 1
 
@@ -10,4 +11,5 @@ appliance_api = 1
 @hookimpl
 def appliance_setup(core: Core) -> Parts:
     """Serve the pages; they hold no data and read everything from the API as whoever is logged in."""
-    return Parts(surfaces=[api.bind(State())])
+    read_assets()  # an incomplete installation is told at the start, not to the first browser
+    return Parts(surfaces=[api.bind(None)])

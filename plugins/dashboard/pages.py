@@ -6,6 +6,8 @@ from typing import Final
 
 from appliance.plugin import Answer
 
+from .assets import PREFIX, read_assets
+
 FOLDER: Final = Path(__file__).parent / "pages"
 
 POLICY: Final = "; ".join(
@@ -37,10 +39,12 @@ HEADERS: Final = (
 
 
 @cache
-def _source(name: str) -> bytes:
-    return (FOLDER / f"{name}.html").read_bytes()
+def source(name: str) -> bytes:
+    """Return the page's HTML with its links led to this edition of the assets."""
+    written = (FOLDER / f"{name}.html").read_bytes()
+    return written.replace(PREFIX.encode(), f"{PREFIX}{read_assets().edition}/".encode())
 
 
 def page(name: str) -> Answer:
     """Return the page ``name``, one of the files in ``pages/``."""
-    return Answer(model=_source(name), content_type="text/html; charset=utf-8", headers=HEADERS)
+    return Answer(model=source(name), content_type="text/html; charset=utf-8", headers=HEADERS)

@@ -1,27 +1,18 @@
 """The paths of the pages; all are public, since a page says nothing before the API knows who asks."""
 
 import secrets
-from collections.abc import Mapping
 from typing import Any, Final
 
 from appliance.plugin import Answer, Call, Cookie, Kind, Surface
-from attrs import field, frozen
 
 from .accept import prefers_html
-from .assets import Asset, find, read_assets
+from .assets import read_assets
 from .pages import page
 
 ANYONE: Final = frozenset(Kind)
 CSRF_COOKIE: Final = "csrftoken"
 
 api = Surface("dashboard", prefixes=("/ui",), slash="both")
-
-
-@frozen
-class State:
-    """What the handlers share: the files, read once."""
-
-    assets: Mapping[str, Asset] = field(factory=read_assets)
 
 
 @api.get("/", caller=ANYONE, access="public")
@@ -45,6 +36,12 @@ async def login(call: Call[None]) -> Answer:
 async def setup(call: Call[None]) -> Answer:
     """Show the page that makes the first account; its one-time token stays in the browser's fragment."""
     return page("setup")
+
+
+@api.get("/ui/reset", caller=ANYONE, access="public")
+async def reset(call: Call[None]) -> Answer:
+    """Show the page that sets a new password, for the holder of a one-time link."""
+    return page("reset")
 
 
 @api.get("/ui/people", caller=ANYONE, access="public")
@@ -78,5 +75,4 @@ async def favicon(call: Call[None]) -> Answer:
 
 
 def _asset(call: Call[None], name: str) -> Answer:
-    state: State = call.state
-    return find(state.assets, name).answer(call.head.header(b"if-none-match"))
+    return read_assets().answer(name, call.head.header(b"if-none-match"))

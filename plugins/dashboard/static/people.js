@@ -64,8 +64,7 @@ const people = table("People", [
   const path = `/api/appliance/users/${encodeURIComponent(one.name)}`;
   reset.addEventListener("click", async () => {
     if (!(await confirmed(`Reset the password of ${one.name}?`, "All their sessions end at once. You get a one-time link with which they set a new password.", "Reset"))) return;
-    const made = await attempt(`${path}/reset`, { method: "POST", body: {} });
-    if (made) once(`A one-time link for ${one.name}`, made.url ?? "", "Shown once. Hand it over on a way that you trust.");
+    await link(one.name, "Shown once. Hand it over on a way that you trust.");
   });
   remove.addEventListener("click", async () => {
     if (!(await confirmed(`Remove ${one.name}?`, "Their sessions and tokens end at once. This cannot be undone.", "Remove"))) return;
@@ -77,11 +76,16 @@ const people = table("People", [
   return [reset, remove];
 });
 
+async function link(name, explanation) {
+  const made = await attempt(`/api/appliance/users/${encodeURIComponent(name)}/reset`, { method: "POST", body: {} });
+  if (made) once(`A one-time link for ${name}`, made.url, explanation);
+}
+
 function addPerson() {
   const name = field("Name", { autocomplete: "off", maxlength: 254, autocapitalize: "none", spellcheck: "false", required: true });
   const role = selectField("Role", ROLES, "new-role");
   role.select.value = "user";
-  const secret = password("Password", { autocomplete: "new-password", maxlength: 1024, required: true });
+  const secret = password("Password", { autocomplete: "new-password", maxlength: 1024, placeholder: "empty: a one-time link" });
   const meter = strengthMeter();
   secret.root.append(meter.root);
   secret.input.addEventListener("input", () => meter.show(secret.value, name.value));
@@ -89,17 +93,21 @@ function addPerson() {
   const form = el("form", { novalidate: true, method: "post" }, name.root, role.root, secret.root, button);
   onSubmit(form, button, async () => {
     name.fail(name.value.trim() ? "" : "Enter a name.");
-    secret.fail(secret.value ? "" : "Enter a password.");
-    if (!name.value.trim() || !secret.value) return;
+    secret.fail("");
+    if (!name.value.trim()) return;
+    const body = { name: name.value.trim(), role: role.select.value };
+    if (secret.value) body.password = secret.value;
+    let made;
     try {
-      await ask("/api/appliance/users", { method: "POST", body: { name: name.value.trim(), role: role.select.value, password: secret.value } });
+      made = await ask("/api/appliance/users", { method: "POST", body });
     } catch (error) {
       const at = error.field?.endsWith("password") ? secret : error.field?.endsWith("name") ? name : null;
       if (at) at.fail([error.message, error.hint].filter(Boolean).join(" "));
       else say(failure(error));
       return;
     }
-    say(notice("ok", `${name.value.trim()} may log in as ${role.select.value}.`));
+    if (body.password) say(notice("ok", `${made.name} may log in as ${made.role}.`));
+    else await link(made.name, `${made.name} is added as ${made.role}. With this link they set their password; it is shown once.`);
     form.reset();
     meter.show("", "");
     await read();
@@ -109,7 +117,7 @@ function addPerson() {
 
 // --- tokens ---
 
-function state(token) {
+function validity(token) {
   if (token.revoked_unix_s) return "revoked";
   return token.expires_unix_s ? `until ${dateTime(token.expires_unix_s)}` : "no expiry";
 }
@@ -119,7 +127,7 @@ const tokens = table("Tokens", [
   ["Kind", (one) => one.kind],
   ["For", (one) => [one.subject_name || one.subject || one.scope, one.label].filter(Boolean).join(", ") || "everything of its kind"],
   ["Last used", (one) => dateTime(one.last_used_unix_s)],
-  ["Valid", state],
+  ["Valid", validity],
 ], (one) => `${one.id} ${one.revoked_unix_s ?? ""}`, (one) => {
   if (one.revoked_unix_s) return [];
   const revoke = el("button", { type: "button", class: "danger", "aria-label": `Revoke the token that begins ${one.prefix}` }, "Revoke");
@@ -151,6 +159,35 @@ function addToken() {
     el("p", { class: "small muted section" }, "Tokens for machines, workers, drones and scrapers: ", el("code", {}, "appliance token create"), "."));
 }
 
+// --- one's own password ---
+
+function changePassword() {
+  const old = password("Password now", { autocomplete: "current-password", maxlength: 1024, required: true });
+  const secret = password("New password", { autocomplete: "new-password", maxlength: 1024, required: true });
+  const meter = strengthMeter();
+  secret.root.append(meter.root);
+  secret.input.addEventListener("input", () => meter.show(secret.value, person.name));
+  const button = el("button", { type: "submit" }, "Change password");
+  const form = el("form", { novalidate: true, method: "post" }, old.root, secret.root, button);
+  onSubmit(form, button, async () => {
+    old.fail(old.value ? "" : "Enter your password.");
+    secret.fail(secret.value ? "" : "Enter a new password.");
+    if (!old.value || !secret.value) return;
+    try {
+      await ask("/api/appliance/password", { method: "POST", body: { old_password: old.value, new_password: secret.value }, stay: true });
+    } catch (error) {
+      if (error.status === 401) old.fail("This is not your password.");
+      else if (error.field) secret.fail([error.message, error.hint].filter(Boolean).join(": "));
+      else say(failure(error));
+      return;
+    }
+    form.reset();
+    meter.show("", "");
+    say(notice("ok", "Your password is changed; your other sessions have ended."));
+  });
+  return el("section", { class: "card", "aria-label": "Change your password" }, el("header", {}, el("h2", {}, "Change your password")), form);
+}
+
 // --- page ---
 
 async function read() {
@@ -168,5 +205,5 @@ main.append(
   el("div", { class: "page-head" }, el("div", {}, el("h1", {}, isAdmin ? "People and tokens" : "Your tokens"))), said,
   el("div", { class: "columns" },
     el("div", { class: "rows" }, isAdmin ? peopleCard : null, tokenCard),
-    el("div", { class: "rows" }, isAdmin ? addPerson() : null, addToken())));
+    el("div", { class: "rows" }, isAdmin ? addPerson() : null, addToken(), changePassword())));
 await read();

@@ -41,7 +41,7 @@ export async function frame(page) {
     menu.firstChild.focus();
   });
   const header = el("header", { class: "top" }, el("div", { class: "top-inner" },
-    el("a", { class: "brand", href: "/" }, el("img", { src: "/ui/static/favicon.svg", alt: "" }), brand),
+    el("a", { class: "brand", href: "/" }, el("img", { src: new URL("./favicon.svg", import.meta.url).pathname, alt: "" }), brand),
     el("nav", { "aria-label": "Main" }, el("ul", {}, links)),
     el("div", { class: "end" }, live, menu)));
   document.body.prepend(el("a", { class: "skip", href: "#main" }, "Skip to content"), header);

@@ -1,0 +1,127 @@
+"""Headless Chromium in front of a whole appliance."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+
+from tests.browser.served import ADMIN, ROOT, Served
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+ARTIFACTS = ROOT / "tests" / "artifacts"
+CONFIG = "[devices]\nsample_seconds = 0.5\n"
+PATIENCE_MS = 15_000
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed here")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Served]:
+    """An appliance that nobody has set up yet, with the scripted GPUs."""
+    yield from _serve(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """An appliance with one admin and the scripted GPUs, shared by the tests of a file."""
+    for served in _serve(tmp_path_factory.mktemp("site")):
+        served.set_up()
+        yield served
+
+
+def _serve(folder: Path) -> Iterator[Served]:
+    served = Served(folder, config=CONFIG)
+    served.plugins.mkdir(parents=True, mode=0o700)
+    shutil.copy(Path(__file__).parent / "scripted_gpus.py", served.plugins)
+    (served.plugins / "scripted_gpus.py").chmod(0o600)
+    try:
+        served.start()
+        yield served
+    finally:
+        served.stop()
+
+
+class Watched:
+    """What a page said and asked for, to be looked at in the end."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.problems: list[str] = []
+        self.requests: list[str] = []
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
+        page.on("request", self._request)
+
+    def _console(self, message: ConsoleMessage) -> None:
+        # Chromium itself reports every refused request; which ones are expected is each test's business.
+        if message.type in {"error", "warning"} and not message.text.startswith("Failed to load resource"):
+            self.problems.append(f"{message.type}: {message.text}")
+
+    def _request(self, request: Request) -> None:
+        self.requests.append(request.url)
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(PATIENCE_MS)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Iterator[Page]:
+    """A page that must neither log an error nor break its policy."""
+    page = context.new_page()
+    watched = Watched(page)
+    yield page
+    assert watched.problems == []
+
+
+@pytest.fixture
+def logged_in(page: Page, site: Served) -> Page:
+    """The overview of `site`, seen by its admin."""
+    log_in(page, site)
+    return page
+
+
+def log_in(page: Page, site: Served) -> None:
+    """Log in by the form and wait for the overview's first reading."""
+    page.goto(f"{site.base}/login")
+    page.get_by_label("Name", exact=True).fill(ADMIN[0])
+    page.get_by_label("Password", exact=True).fill(ADMIN[1])
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("article", name="CPU").wait_for()
+
+
+def shoot(page: Page, name: str) -> None:
+    """Keep a picture of the whole page for people to look at."""
+    ARTIFACTS.mkdir(exist_ok=True)
+    page.screenshot(path=ARTIFACTS / f"{name}.png", full_page=True)
