@@ -115,7 +115,6 @@ class ServerSettings:
     drain_seconds: float = setting(
         10.0,
         help="How long requests in flight may go on after a stop request.",
-        reload="live",
         validator=and_(ge(0), le(3600)),
     )
 
@@ -199,6 +198,7 @@ class PeopleSettings:
     admin_key: str = setting(
         "",
         help="A fixed key for the X-Admin-Key header, which acts as operator; at least 16 characters, empty: none.",
+        reload="live",
         environment=("ADMIN_KEY", "ADMIN_SECRET"),
         secret=True,
     )

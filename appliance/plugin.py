@@ -1,0 +1,141 @@
+"""The one module of the appliance that a plugin imports.
+
+A plugin is a module that says ``appliance_api = 1`` and implements hooks of `appliance.hookspecs`::
+
+    from appliance.plugin import PERSON, Call, Core, Parts, Surface, hookimpl
+
+    appliance_api = 1
+    api = Surface("hello", prefixes=("/api/hello",))
+
+
+    @api.get("/api/hello", caller=PERSON)
+    async def hello(call: Call[None]) -> dict[str, str]:
+        return {"hello": call.caller.name}
+
+
+    @hookimpl
+    def appliance_setup(core: Core) -> Parts:
+        return Parts(surfaces=[api.bind(core)])
+"""
+
+import pluggy
+
+from appliance.backends import BackendStatus, DeviceAbsent, DeviceBackend, DeviceEvent, DeviceReading
+from appliance.clock import Now, to_unix_s, unix_now_us
+from appliance.commands import Command
+from appliance.contract import Core, Panel, PanelContent, PanelRow, Parts, Readiness
+from appliance.credentials.kinds import ANONYMOUS, PERSON, Caller, Kind, Role
+from appliance.database import Database
+from appliance.devices import DiskSample, FanSample, Gpu, GpuProcess, GpuSample, HostSample, NetworkSample
+from appliance.errors import (
+    ApplianceError,
+    BadInput,
+    Busy,
+    Conflict,
+    DeviceUnavailable,
+    Forbidden,
+    Gone,
+    MethodNotAllowed,
+    NotAuthenticated,
+    NotAvailable,
+    NotFound,
+    PathNotFound,
+    StorageFailed,
+    TooLarge,
+    TooManyRequests,
+)
+from appliance.events import Event, Events, Lagged
+from appliance.host import Host
+from appliance.ids import new_id, new_secret
+from appliance.migrations import Migration
+from appliance.service import Service
+from appliance.settings import setting
+from appliance.surface import (
+    RAW,
+    Answer,
+    BoundSurface,
+    Call,
+    Cookie,
+    Endpoint,
+    File,
+    Head,
+    Redirect,
+    ServerEvent,
+    Socket,
+    SocketClosed,
+    Stream,
+    Surface,
+)
+
+hookimpl = pluggy.HookimplMarker("appliance")
+"""Marks a function of a plugin as the implementation of the hook of the same name."""
+
+__all__ = [
+    "ANONYMOUS",
+    "PERSON",
+    "RAW",
+    "Answer",
+    "ApplianceError",
+    "BackendStatus",
+    "BadInput",
+    "BoundSurface",
+    "Busy",
+    "Call",
+    "Caller",
+    "Command",
+    "Conflict",
+    "Cookie",
+    "Core",
+    "Database",
+    "DeviceAbsent",
+    "DeviceBackend",
+    "DeviceEvent",
+    "DeviceReading",
+    "DeviceUnavailable",
+    "DiskSample",
+    "Endpoint",
+    "Event",
+    "Events",
+    "FanSample",
+    "File",
+    "Forbidden",
+    "Gone",
+    "Gpu",
+    "GpuProcess",
+    "GpuSample",
+    "Head",
+    "Host",
+    "HostSample",
+    "Kind",
+    "Lagged",
+    "MethodNotAllowed",
+    "Migration",
+    "NetworkSample",
+    "NotAuthenticated",
+    "NotAvailable",
+    "NotFound",
+    "Now",
+    "Panel",
+    "PanelContent",
+    "PanelRow",
+    "Parts",
+    "PathNotFound",
+    "Readiness",
+    "Redirect",
+    "Role",
+    "ServerEvent",
+    "Service",
+    "Socket",
+    "SocketClosed",
+    "StorageFailed",
+    "Stream",
+    "Surface",
+    "TooLarge",
+    "TooManyRequests",
+    "hookimpl",
+    "new_id",
+    "new_secret",
+    "setting",
+    "to_unix_s",
+    "unix_now_us",
+]
