@@ -46,11 +46,17 @@ class _Reader:
         """Let the reader come to the end of what is queued."""
         self._send.close()
 
-    async def __aiter__(self) -> AsyncIterator[Event]:
-        async for event in self._receive:
-            yield event
-        if self._lagged:
-            raise Lagged("the subscriber fell behind and was dropped")
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self
+
+    async def __anext__(self) -> Event:
+        # No generator: one that is left by `break` would be closed late, by the garbage collector.
+        try:
+            return await self._receive.receive()
+        except trio.EndOfChannel:
+            if self._lagged:
+                raise Lagged("the subscriber fell behind and was dropped") from None
+            raise StopAsyncIteration from None
 
 
 class EventBus:
