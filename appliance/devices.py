@@ -28,7 +28,7 @@ class Gpu:
     """One accelerator, or one MIG instance of one, by what never changes while it is there."""
 
     gpu_id: str
-    """The driver's uuid (``GPU-...``, ``MIG-...``); for AMD the uuid, else ``AMD-`` and the PCI address."""
+    """The driver's uuid (``GPU-...``, ``MIG-...``); for AMD ``AMD-`` and the chip's unique id, else the PCI address."""
     index: int
     """The driver's own order at the time of reading; never an identity."""
     vendor: str

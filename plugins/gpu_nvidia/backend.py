@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import pynvml
@@ -129,10 +130,10 @@ class Nvml:
             awake = [each for each in on_the_bus if each.address not in sleepers]
             for each in awake:
                 index = on_the_bus.index(each)
-                self._identify(index, lambda each=each: pynvml.nvmlDeviceGetHandleByPciBusId(each.address))
+                self._identify(index, partial(pynvml.nvmlDeviceGetHandleByPciBusId, each.address))
         else:
             for index in range(pynvml.nvmlDeviceGetCount()):
-                self._identify(index, lambda index=index: pynvml.nvmlDeviceGetHandleByIndex(index))
+                self._identify(index, partial(pynvml.nvmlDeviceGetHandleByIndex, index))
         for each in asleep:
             self._asleep.append(
                 Gpu(

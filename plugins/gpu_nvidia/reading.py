@@ -206,7 +206,7 @@ class Instance:
         )
 
 
-def read_memory(ask: Asker) -> dict[str, int | None]:
+def read_memory(ask: Asker) -> dict[str, Any]:
     """Return total and used memory as `nvidia-smi` counts them: what the driver reserves is not used."""
     memory = ask("vram_used_bytes", pynvml.nvmlDeviceGetMemoryInfo, pynvml.nvmlMemory_v2)
     if memory is None:  # drivers before R510

@@ -27,7 +27,8 @@ Every key carries its unit; a key whose value is ``null`` is not reported, with 
           "remapped_rows_corrected": 0, "remapped_rows_uncorrected": 0, "remap_pending": false,
           "remap_failed": false, "ecc_corrected_lifetime": 0, "ecc_uncorrected_lifetime": 0,
           "performance_state": "P0", "throttle_reasons": ["power cap"], "asleep": false,
-          "nvlink_rx_bytes_per_s": null, "nvlink_tx_bytes_per_s": null, "process_count": 1, "missing": {"fan_percent": "this GPU has no fan"}},
+          "nvlink_rx_bytes_per_s": null, "nvlink_tx_bytes_per_s": null, "process_count": 1,
+          "missing": {"fan_percent": "this GPU has no fan"}},
        "top_process": {"pid": 48123, "user": "ana", "command": "python train.py", "container": "jupyter-ana",
           "task": null, "vram_used_bytes": 33501282304, "sm_percent": 87.0, "kind": "compute", "missing": {}}
      }],
@@ -93,24 +94,22 @@ one ``event: sample`` after each sample with the same document without ``panels`
 ``{"panels": [...]}``, every few seconds).
 """
 
-import inspect
 import math
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import trio
 from attrs import field, frozen
 from attrs.validators import and_, ge, le, max_len
 
-from appliance.clock import Now, to_unix_s
+from appliance.clock import to_unix_s
 from appliance.credentials.kinds import PERSON
-from appliance.errors import BadInput, NotFound
-from appliance.events import Events, Lagged
+from appliance.errors import BadInput, Busy, NotFound
+from appliance.events import Lagged
 from appliance.http.api.device_models import DevicePage, GpuDetail, HostItem, Overview, ProcessPage, SeriesWindow
-from appliance.inventory.store import Inventory
+from appliance.http.api.state import CoreState
 from appliance.local_agent.service import LocalAgent
 from appliance.local_agent.view import View
-from appliance.series.service import Series
 from appliance.surface import Call, ServerEvent, Surface
 
 KINDS: Final = {"gpus": "gpu", "disks": "disk", "networks": "network", "fans": "fan"}
@@ -125,37 +124,6 @@ LOST_SHOWN_US: Final = 24 * 3_600_000_000
 """How long a GPU that is gone is still shown as lost."""
 
 api = Surface("core", prefixes=("/api/appliance",), unknown_fields="refuse")
-
-
-class HasDevices(Protocol):
-    """What these endpoints need of core's state."""
-
-    host_id: str
-    now: Now
-
-    @property
-    def agent(self) -> LocalAgent:
-        """The local agent."""
-        ...
-
-    @property
-    def inventory(self) -> Inventory:
-        """Hosts and GPUs with their marks."""
-        ...
-
-    @property
-    def series(self) -> Series:
-        """The time series."""
-        ...
-
-    @property
-    def events(self) -> Events:
-        """The bus."""
-        ...
-
-    def panels(self) -> Any:
-        """Return the dashboard panels of plugins as JSON items, or an awaitable of them."""
-        ...
 
 
 @frozen(kw_only=True)
@@ -177,11 +145,18 @@ class WindowQuery:
     max_points: int = field(default=600, validator=and_(ge(10), le(MOST_POINTS)))
 
 
-def view_of(state: HasDevices) -> View:
+def agent_of(state: CoreState) -> LocalAgent:
+    """Return the local agent, or raise `Busy` while it has not started."""
+    if state.agent is None:
+        raise Busy("the local agent is not running", hint="try again in a moment")
+    return state.agent
+
+
+def view_of(state: CoreState) -> View:
     """Return what is known of this host now."""
-    now_unix_us = state.now()
+    now_unix_us, agent = state.now(), agent_of(state)
     known = {gpu.gpu_id: gpu for gpu in state.inventory.gpus(state.host_id)}
-    present = {gpu.gpu_id for gpu in state.agent.gpus}
+    present = {gpu.gpu_id for gpu in agent.gpus}
     lost = [
         gpu.gpu
         for gpu in known.values()
@@ -191,7 +166,7 @@ def view_of(state: HasDevices) -> View:
         and now_unix_us - gpu.changed_at_unix_us < LOST_SHOWN_US
     ]
     marks = {gpu.gpu_id: [(str(mark.kind), mark.reason) for mark in gpu.marks] for gpu in known.values() if gpu.marks}
-    return state.agent.view(now_unix_us=now_unix_us, lost=lost, marks=marks)
+    return agent.view(now_unix_us=now_unix_us, lost=lost, marks=marks)
 
 
 @api.get("/api/appliance/devices", caller=PERSON, answer=DevicePage)
@@ -225,7 +200,7 @@ async def processes(call: Call[None]) -> Mapping[str, Any]:
 @api.get("/api/appliance/series", caller=PERSON, query=WindowQuery, answer=SeriesWindow)
 async def series(call: Call[None]) -> Mapping[str, Any]:
     """Show how metrics of a host and its devices went."""
-    state: HasDevices = call.state
+    state: CoreState = call.state
     wanted: WindowQuery = call.query
     return await _window(state, wanted, wanted.host or state.host_id, [_parsed(name) for name in _listed(wanted)])
 
@@ -233,7 +208,7 @@ async def series(call: Call[None]) -> Mapping[str, Any]:
 @api.get("/api/appliance/devices/{gpu_id}/series", caller=PERSON, query=WindowQuery, answer=SeriesWindow)
 async def device_series(call: Call[None]) -> Mapping[str, Any]:
     """Show how metrics of one GPU went."""
-    state: HasDevices = call.state
+    state: CoreState = call.state
     wanted: WindowQuery = call.query
     gpu = state.inventory.gpu(call.path["gpu_id"])
     names = [(name, f"gpu.{name}", gpu.gpu_id) for name in _listed(wanted)]
@@ -243,14 +218,14 @@ async def device_series(call: Call[None]) -> Mapping[str, Any]:
 @api.get("/api/appliance/overview", caller=PERSON, answer=Overview)
 async def overview(call: Call[None]) -> Mapping[str, Any]:
     """Show everything the first page shows."""
-    state: HasDevices = call.state
+    state: CoreState = call.state
     return view_of(state).overview() | {"panels": await _panels(state)}
 
 
 @api.stream("/api/appliance/overview/stream", caller=PERSON, answer=Overview)
 async def overview_stream(call: Call[None]) -> AsyncIterator[ServerEvent]:
     """Tell the overview once, then what each sample changes."""
-    state: HasDevices = call.state
+    state: CoreState = call.state
     with_panels_at = trio.current_time()
     yield ServerEvent(event="overview", data=view_of(state).overview() | {"panels": await _panels(state)})
     async for _ in _samples(state):
@@ -260,7 +235,7 @@ async def overview_stream(call: Call[None]) -> AsyncIterator[ServerEvent]:
             yield ServerEvent(event="panels", data={"panels": await _panels(state)})
 
 
-async def _samples(state: HasDevices) -> AsyncIterator[None]:
+async def _samples(state: CoreState) -> AsyncIterator[None]:
     """Yield once for each sample, or less often to a reader that cannot keep up."""
     while True:
         with state.events.subscribe("sample", backlog=8) as subscription:
@@ -273,9 +248,8 @@ async def _samples(state: HasDevices) -> AsyncIterator[None]:
             return
 
 
-async def _panels(state: HasDevices) -> Sequence[Any]:
-    found = state.panels()
-    return list(await found if inspect.isawaitable(found) else found)
+async def _panels(state: CoreState) -> Sequence[Any]:
+    return list(await state.panels()) if state.panels is not None else []
 
 
 def _item(view: View, gpu_id: str) -> dict[str, Any]:
@@ -308,7 +282,7 @@ def _parsed(name: str) -> tuple[str, str, str | None]:
 
 
 async def _window(
-    state: HasDevices, wanted: WindowQuery, host_id: str, names: Sequence[tuple[str, str, str | None]]
+    state: CoreState, wanted: WindowQuery, host_id: str, names: Sequence[tuple[str, str, str | None]]
 ) -> Mapping[str, Any]:
     to_unix_us = _unix_us(wanted.to_unix_s, state.now(), "$.to_unix_s")
     from_unix_us = _unix_us(wanted.from_unix_s, to_unix_us - int(DEFAULT_SPAN_SECONDS * 1_000_000), "$.from_unix_s")
@@ -330,7 +304,7 @@ async def _window(
         "host_id": host_id,
         "from_unix_s": to_unix_s(from_unix_us),
         "to_unix_s": to_unix_s(to_unix_us),
-        "step_seconds": found.step_seconds or state.agent.sample_seconds(),
+        "step_seconds": found.step_seconds or agent_of(state).sample_seconds(),
         "tier": _tier(found.tier_seconds),
         "at_unix_s": [to_unix_s(at) for at in found.times_unix_us],
         "series": shown,

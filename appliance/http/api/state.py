@@ -13,6 +13,7 @@ from appliance.events import EventBus
 from appliance.http.auth import Access
 from appliance.inventory.store import Inventory
 from appliance.ledger.store import Ledger
+from appliance.local_agent.service import LocalAgent
 from appliance.people.store import People
 from appliance.series.service import Series
 
@@ -52,3 +53,7 @@ class CoreState:
     """Core's settings in force, an instance of the classes of settings.py."""
     self_registration: Callable[[], bool] = lambda: False
     """``[people] self_registration``, asked at each use: it may change while running."""
+    agent: LocalAgent | None = None
+    """Samples this host; what it read last is there at once."""
+    panels: Callable[[], Awaitable[Sequence[Mapping[str, Any]]]] | None = None
+    """Fills the dashboard panels of plugins: ``plugin, name, title, rows, note, error``; ``None``: there are none."""
