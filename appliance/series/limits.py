@@ -42,7 +42,10 @@ class Retention:
     """Used pages of the database; above it the oldest raw samples go first, then the finest tiers."""
 
     def kept_us(self, tier: int) -> int:
-        """Return the age in microseconds up to which a tier is kept; -1 is raw, 0 the finest rollup."""
+        """Return the age in microseconds up to which a tier is kept; -1 is raw, 0 the finest rollup.
+
+        Never less than the tiers below it, of which its open and late buckets are built.
+        """
         days = (
             self.raw_hours / 24,
             self.ten_seconds_days,
@@ -50,4 +53,4 @@ class Retention:
             self.ten_minutes_days,
             self.one_hour_days,
         )
-        return int(days[tier + 1] * DAY_US)
+        return int(max(days[: tier + 2]) * DAY_US)

@@ -27,9 +27,11 @@ def read_window(
 ) -> Window:
     """Return a host's window; see `Series.window`."""
     options = choices(*span, max_points=max_points, interval_us=interval_us, pruned=pruned)
-    newest = None if series_id is None else store.newest(conn, series_id)
-    if series_id is None or newest is None:
+    if series_id is None:
         return _window(span, options[0], [], [])
+    newest = store.newest(conn, series_id)
+    if newest is None:  # silent for so long that only stored buckets are left: none is open
+        newest = 2**62
     for choice in options:
         gatherer = Gatherer(metrics, devices)
         if choice.tier < 0:

@@ -125,8 +125,9 @@ def fold_samples(vectors: Sequence[tuple[Layout, Sequence[float | None]]]) -> Bu
             maxima.append(quantised)
             means.append(quantised)
         else:
-            maxima.append(round(high * quantum))
-            means.append(round(sum(values) * quantum / count))
+            maxima.append(most := round(high * quantum))
+            # A sum of floats may be rounded past its greatest part.
+            means.append(min(max(round(sum(values) * quantum / count), quantised), most))
     return Bucket(layout, len(vectors), counts, minima, maxima, means)
 
 

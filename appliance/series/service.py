@@ -21,7 +21,7 @@ from appliance.errors import BadInput
 from appliance.series.keeper import Keeper
 from appliance.series.limits import FUTURE_SECONDS, MAX_KEY_CHARACTERS, MAX_MAGNITUDE, Retention
 from appliance.series.pack import Row, clean, row_of, sample_of
-from appliance.series.pruning import pruned_until, start_forgetting, used_bytes
+from appliance.series.pruning import TIERS, pruned_until, start_forgetting, used_bytes
 from appliance.series.rates import GAP_US, Rates, rates_of
 from appliance.series.reading import read_values, read_window
 from appliance.series.store import SeriesStore, Stored
@@ -262,7 +262,8 @@ class Series:
     ) -> Window:
         """Return how a plugin's value went; one column named ``name``, none when nothing was ever stored."""
         check_span(from_unix_us, to_unix_us, max_points)
-        retained = self._keeper.pruned
+        now = self.now()
+        retained = [now - self.retention.kept_us(tier) for tier in TIERS]
 
         def read(conn: sqlite3.Connection) -> Window:
             return read_values(

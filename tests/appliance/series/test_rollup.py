@@ -1,0 +1,98 @@
+"""Buckets: the same however they are grouped, and the same bytes back."""
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.series.pack import Layout, UnknownFormat, decoder, intern_layout
+from appliance.series.rollup import (
+    Bucket,
+    bucket_decoder,
+    fold_buckets,
+    fold_samples,
+    pack_bucket,
+    quanta,
+    slots_of,
+    union,
+    unpack_bucket,
+)
+
+PLAIN = intern_layout(((), (), (), ("fan1",)), ())
+OTHER = intern_layout(((), (), ("eth0",), ("fan2", "fan1")), ())
+WIDTH = {layout: len(slots_of(layout)) for layout in (PLAIN, OTHER)}
+VALUE = st.none() | st.floats(-(2**53), 2**53) | st.floats(0, 100)
+
+
+@st.composite
+def vectors(draw: st.DrawFn) -> tuple[Layout, Sequence[float | None]]:
+    layout = draw(st.sampled_from([PLAIN, OTHER]))
+    values: list[float | None] = [draw(VALUE) for _ in range(4)]
+    return layout, (values * WIDTH[layout])[: WIDTH[layout]]
+
+
+@given(st.lists(vectors(), min_size=1, max_size=12), st.integers(1, 5))
+def test_grouping_changes_neither_extremes_nor_counts_and_means_by_less_than_a_quantum(
+    points: list[tuple[Layout, Sequence[float | None]]], size: int
+) -> None:
+    whole = fold_samples(points)
+    parts = [fold_samples(points[place : place + size]) for place in range(0, len(points), size)]
+    grouped = fold_buckets(parts)
+    assert grouped.layout == whole.layout
+    assert (grouped.sample_count, list(grouped.counts)) == (whole.sample_count, list(whole.counts))
+    assert list(grouped.minima) == list(whole.minima)
+    assert list(grouped.maxima) == list(whole.maxima)
+    for one, two in zip(grouped.means, whole.means, strict=True):
+        assert (one is None) == (two is None)
+        if one is not None and two is not None:
+            assert abs(one - two) <= 1 + abs(two) * 1e-12
+
+
+@given(st.lists(vectors(), min_size=1, max_size=6))
+def test_mean_lies_between_the_extremes(points: list[tuple[Layout, Sequence[float | None]]]) -> None:
+    bucket = fold_samples(points)
+    for low, mean, high in zip(bucket.minima, bucket.means, bucket.maxima, strict=True):
+        if low is not None and mean is not None and high is not None:
+            assert low <= mean <= high
+
+
+@given(st.lists(vectors(), min_size=1, max_size=6))
+def test_bucket_comes_back_as_it_was_stored(points: list[tuple[Layout, Sequence[float | None]]]) -> None:
+    bucket = fold_samples(points)
+    stored = bucket_decoder(decoder(bucket.layout.content))
+    back = unpack_bucket(pack_bucket(bucket), bucket.sample_count, stored)
+    for name in ("counts", "minima", "maxima", "means"):
+        assert list(getattr(back, name)) == list(getattr(bucket, name)), name
+    assert pack_bucket(back) == pack_bucket(bucket)
+
+
+@given(st.binary(max_size=60))
+def test_foreign_bucket_is_refused(blob: bytes) -> None:
+    with pytest.raises(UnknownFormat):
+        unpack_bucket(blob, 1, bucket_decoder(decoder(PLAIN.content)))
+
+
+def test_absent_readings_count_neither_in_the_mean_nor_as_zero() -> None:
+    width = WIDTH[PLAIN]
+    bucket = fold_samples(
+        [(PLAIN, [None] * width), (PLAIN, [4.0] * width), (PLAIN, [None] * width), (PLAIN, [8.0] * width)]
+    )
+    assert bucket.counts == [2] * width
+    assert bucket.means == [6 * quantum for quantum in quanta(PLAIN)]
+
+
+def test_mean_of_means_is_weighted_by_readings() -> None:
+    width = WIDTH[PLAIN]
+    one, nine = fold_samples([(PLAIN, [0.0] * width)] * 9), fold_samples([(PLAIN, [10.0] * width)])
+    assert fold_buckets([one, nine]).means == list(quanta(PLAIN))
+
+
+def test_union_keeps_the_order_in_which_devices_are_met() -> None:
+    assert union([PLAIN, OTHER]).keys == ((), (), ("eth0",), ("fan1", "fan2"))
+    assert union([OTHER, PLAIN]) is OTHER
+
+
+def test_one_bucket_is_its_own_fold() -> None:
+    bucket = Bucket(PLAIN, 1, [1], [2], [3], [2])
+    assert fold_buckets([bucket]) is bucket
