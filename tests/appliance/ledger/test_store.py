@@ -1,0 +1,157 @@
+"""The ledger in a database: one winner among many, idempotent, fenced, and the same after a restart."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from attrs import define
+
+from appliance.database import Database
+from appliance.devices import Gpu
+from appliance.errors import Conflict, Gone, NotFound
+from appliance.inventory import store as inventory_store
+from appliance.inventory.store import Inventory
+from appliance.ledger import store as ledger_store
+from appliance.ledger.rules import Free, Holder, Part
+from appliance.ledger.store import Ledger
+
+GPU = Gpu(gpu_id="GPU-a", index=0, vendor="nvidia", model="H100", vram_total_bytes=80 * 2**30)
+ONE, OTHER = Holder(kind="task", holder_id="one"), Holder(kind="share", holder_id="other")
+WHOLE = (Part(gpu_id="GPU-a", milli_gpu=1000),)
+HALF = (Part(gpu_id="GPU-a", milli_gpu=500, vram_mib=40_960),)
+SECOND = 1_000_000
+
+
+@define
+class Clock:
+    now_us: int = 1_000_000 * SECOND
+
+    def __call__(self) -> int:
+        return self.now_us
+
+
+@define
+class Books:
+    """A ledger with the clock that moves it."""
+
+    ledger: Ledger
+    clock: Clock
+
+
+def opened(folder: Path, *, inline: bool = True) -> Any:
+    migrations = {
+        inventory_store.OWNER: inventory_store.MIGRATIONS,
+        ledger_store.OWNER: ledger_store.MIGRATIONS,
+    }
+    return Database.open(folder / "appliance.db", inline=inline, migrations=migrations)
+
+
+async def made(database: Database, clock: Clock) -> Ledger:
+    inventory = Inventory(database, local_host_id="h")
+    await inventory.saw_host("h", hostname="box", at_unix_us=clock())
+    await inventory.saw_gpus("h", [GPU], at_unix_us=clock())
+    return Ledger(database, inventory, clock)
+
+
+@pytest.fixture
+async def books(tmp_path: Path) -> AsyncIterator[Books]:
+    async with opened(tmp_path) as database:
+        clock = Clock()
+        yield Books(await made(database, clock), clock)
+
+
+async def test_parts_are_held_until_released_or_ended(books: Books) -> None:
+    ledger = books.ledger
+    first = await ledger.book(ONE, HALF, lease_seconds=60)
+    second = await ledger.book(OTHER, HALF, lease_seconds=30)
+    assert ledger.free("GPU-a") == Free(milli_gpu=0, vram_mib=0)
+    assert ledger.bookings() == [first, second]
+    await ledger.release(ONE, first.fencing_token)
+    assert ledger.free("GPU-a") == Free(milli_gpu=500, vram_mib=40_960)
+    books.clock.now_us += 30 * SECOND
+    assert ledger.free("GPU-a") == Free(milli_gpu=1000, vram_mib=81_920)
+    assert await ledger.expire() == [second]
+    assert await ledger.expire() == []
+    with pytest.raises(NotFound):
+        ledger.booking(OTHER)
+
+
+async def test_one_of_many_gets_the_gpu(tmp_path: Path) -> None:
+    async with opened(tmp_path, inline=False) as database:
+        ledger, won = await made(database, Clock()), list[int]()
+
+        async def one(number: int) -> None:
+            try:
+                got = await ledger.book(Holder(kind="task", holder_id=str(number)), WHOLE, lease_seconds=60)
+            except Conflict:
+                return
+            won.append(got.fencing_token)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(50):
+                nursery.start_soon(one, number)
+        assert won == [1]
+        assert len(ledger.bookings()) == 1
+
+
+async def test_booking_again_changes_nothing_but_the_lease(books: Books) -> None:
+    first = await books.ledger.book(ONE, WHOLE, lease_seconds=60)
+    again = await books.ledger.book(ONE, WHOLE, lease_seconds=90)
+    assert again.fencing_token == first.fencing_token
+    assert again.lease_ends_unix_us == books.clock() + 90 * SECOND
+    with pytest.raises(Conflict, match="holds other parts"):
+        await books.ledger.book(ONE, HALF, lease_seconds=60)
+
+
+async def test_release_is_idempotent_and_fenced(books: Books) -> None:
+    got = await books.ledger.book(ONE, WHOLE, lease_seconds=60)
+    with pytest.raises(Conflict):
+        await books.ledger.release(ONE, got.fencing_token - 1)
+    await books.ledger.release(ONE, got.fencing_token)
+    await books.ledger.release(ONE, got.fencing_token)
+    await books.ledger.release(OTHER, 99)
+    assert books.ledger.bookings() == []
+
+
+async def test_tokens_rise_also_when_no_booking_is_left(books: Books) -> None:
+    first = await books.ledger.book(ONE, WHOLE, lease_seconds=60)
+    await books.ledger.release(ONE, first.fencing_token)
+    second = await books.ledger.book(OTHER, WHOLE, lease_seconds=60)
+    assert second.fencing_token > first.fencing_token
+
+
+async def test_ended_lease_cannot_be_renewed_but_its_gpu_booked(books: Books) -> None:
+    got = await books.ledger.book(ONE, WHOLE, lease_seconds=60)
+    books.clock.now_us += 60 * SECOND
+    with pytest.raises(Gone):
+        await books.ledger.renew(ONE, got.fencing_token, lease_seconds=60)
+    await books.ledger.book(OTHER, WHOLE, lease_seconds=60)
+    with pytest.raises(NotFound):
+        await books.ledger.renew(Holder(kind="task", holder_id="nobody"), 1, lease_seconds=60)
+
+
+async def test_bookings_outlive_a_restart_and_running_leases_get_three_minutes(tmp_path: Path) -> None:
+    clock = Clock()
+    async with opened(tmp_path) as database:
+        ledger = await made(database, clock)
+        running = await ledger.book(ONE, HALF, lease_seconds=60)
+        ended = await ledger.book(OTHER, HALF, lease_seconds=10)
+    went_down, clock.now_us = clock.now_us + 20 * SECOND, clock.now_us + 1000 * SECOND
+    async with opened(tmp_path) as database:
+        ledger = await made(database, clock)
+        await ledger.restarted(went_down)
+        assert ledger.booking(ONE).lease_ends_unix_us == clock() + 180 * SECOND
+        assert ledger.booking(ONE).fencing_token == running.fencing_token
+        assert ledger.booking(OTHER) == ended
+        assert await ledger.expire() == [ended]
+        renewed = await ledger.renew(ONE, running.fencing_token, lease_seconds=600)
+        assert ledger.bookings() == [renewed]
+
+
+async def test_gpu_that_is_not_there_is_not_found_and_not_booked(books: Books) -> None:
+    with pytest.raises(NotFound):
+        books.ledger.free("GPU-x")
+    with pytest.raises(Conflict, match="there is no GPU"):
+        await books.ledger.book(ONE, (Part(gpu_id="GPU-x", milli_gpu=1),), lease_seconds=60)
