@@ -57,7 +57,7 @@ class Certificate:
 
 def given(certificate: Path, key: Path) -> Certificate:
     """Check a certificate that somebody else made; raises `CertificateUnusable`."""
-    _refuse_readable(key)
+    _refuse_readable(key, stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH)  # group-readable keys are a distribution's habit
     checked = Certificate(certificate=certificate, key=key, fingerprint=fingerprint_of(certificate), self_signed=False)
     checked.context()
     return checked
@@ -71,7 +71,7 @@ def self_signed(folder: Path, hosts: Iterable[str] = (), *, now: Now = unix_now_
     certificate, key = folder / CERTIFICATE_FILE, folder / KEY_FILE
     if not certificate.exists():
         _make(certificate, key, _names(hosts), now_unix_us=now())
-    _refuse_readable(key)
+    _refuse_readable(key, stat.S_IRGRP | stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH)
     made = Certificate(certificate=certificate, key=key, fingerprint=fingerprint_of(certificate), self_signed=True)
     made.context()
     return made
@@ -140,12 +140,12 @@ def _names(hosts: Iterable[str]) -> list[x509.GeneralName]:
     return names
 
 
-def _refuse_readable(key: Path) -> None:
+def _refuse_readable(key: Path, bits: int) -> None:
     try:
         mode = key.stat().st_mode
     except OSError as error:
         raise CertificateUnusable(f"the key {key} cannot be read: {error.strerror}") from error
-    if mode & (stat.S_IRGRP | stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH):
+    if mode & bits:
         raise CertificateUnusable(f"others may read or write the key {key}", hint=f"chmod 600 {key}")
 
 
