@@ -56,7 +56,7 @@ def package_advice(os_release="/etc/os-release"):
                 facts[key] = value.strip("\"'")
     except OSError:
         pass
-    names = [facts.get("ID", "")] + facts.get("ID_LIKE", "").split()
+    names = [facts.get("ID", ""), *facts.get("ID_LIKE", "").split()]
     by_release = {"debian 13": "python3.13", "ubuntu 24.04": "python3.12", "debian 12": "python3.11"}
     if "debian" in names or "ubuntu" in names:
         release = "%s %s" % (names[0], facts.get("VERSION_ID", ""))
@@ -72,7 +72,7 @@ def other_interpreter(versions):
     """Return the path of a supported interpreter on this machine, or None; it is run once to be sure."""
     import subprocess
 
-    folders = os.environ.get("PATH", "").split(os.pathsep) + ["/usr/local/bin", "/usr/bin"]
+    folders = [*os.environ.get("PATH", "").split(os.pathsep), "/usr/local/bin", "/usr/bin"]
     for version in reversed(versions):
         for folder in folders:
             program = os.path.join(folder, "python" + version)
@@ -100,7 +100,7 @@ def check_python(facts):
     if sys.implementation.name == "cpython" and running_version() in versions:
         return
     kind = "Python" if sys.implementation.name == "cpython" else sys.implementation.name
-    line = "needs Python %s; this is %s %d.%d.%d." % ((wanted, kind) + sys.version_info[:3])
+    line = "needs Python %s; this is %s %d.%d.%d." % (wanted, kind, *sys.version_info[:3])
     found = other_interpreter(versions)
     if found:
         fail("%s Found %s: run %s %s" % (line, found, found, " ".join(sys.argv)))
@@ -181,15 +181,22 @@ def check_folder(path, owners, shared=False):
         raise Unusable("%s can be written by others" % path)
 
 
+def check_way(path, uid):
+    """Raise `Unusable` when somebody else could put another directory in the place of one on the way to a path."""
+    check_folder(path, {uid, 0}, shared=True)
+    if path != "/":
+        check_way(os.path.dirname(path), uid)
+
+
 def check_cache(path, uid):
     """Raise `Unusable` unless a cache directory is ours alone, on a path nobody else can redirect, and may run code."""
     check_folder(path, {uid})
-    parent = os.path.dirname(path)
-    while True:
-        check_folder(parent, {uid, 0}, shared=True)
-        if parent == "/":
-            break
-        parent = os.path.dirname(parent)
+    check_way(os.path.dirname(path), uid)
+    check_exec(path)
+
+
+def check_exec(path):
+    """Raise `Unusable` where compiled modules cannot be loaded from."""
     if os.statvfs(path).f_flag & os.ST_NOEXEC:
         raise Unusable("%s is on a file system mounted noexec" % path)
 
@@ -284,8 +291,6 @@ def hold(tree, uid):
 
 def unpack(archive, facts, folder):
     """Unpack and compile the parts for this Python into a folder."""
-    import compileall
-    import py_compile
     import zipfile
 
     wanted = ("pure/", "cp" + running_version().replace(".", "") + "/")
@@ -298,20 +303,46 @@ def unpack(archive, facts, folder):
                 os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
                 with open(target, "wb") as out:
                     out.write(content.read(entry))
-    # Nobody edits the tree, so its bytecode need not be compared with the sources at each import.
-    never_compared = py_compile.PycInvalidationMode.UNCHECKED_HASH
-    compileall.compile_dir(folder, maxlevels=32, quiet=2, workers=workers(), invalidation_mode=never_compared)
+    compile_all(folder)
     with open(os.path.join(folder, ".in-use"), "wb"):
         pass
 
 
-def workers():
-    """Return how many processes may compile; one where semaphores are missing, as in some sandboxes."""
-    try:
-        import multiprocessing.synchronize  # noqa: F401
-    except ImportError:
-        return 1
-    return min(4, len(os.sched_getaffinity(0)))
+def compile_all(folder):
+    """Compile every module below a folder, on every processor this process may use.
+
+    Not with compileall's own workers: these start new interpreters, which would run this file again.
+    """
+    sources = sorted(os.path.join(at, name) for at, _, names in os.walk(folder) for name in names if name[-3:] == ".py")
+    count = min(4, len(os.sched_getaffinity(0)))
+    children = []
+    for share in range(1, count):
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                compile_files(sources[share::count])
+                status = 0
+            finally:
+                os._exit(status)
+        children.append(child)
+    compile_files(sources[::count])
+    for child in children:
+        if os.waitpid(child, 0)[1] != 0:
+            raise OSError(errno.EIO, "compiling failed")
+
+
+def compile_files(sources):
+    """Write the bytecode of some modules; one that another Python version was written for stays uncompiled."""
+    import py_compile
+    import warnings
+
+    # Nobody edits the tree, so its bytecode need not be compared with the sources at each import.
+    never_compared = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # other people's escapes are no news to whoever starts this
+        for source in sources:
+            py_compile.compile(source, doraise=False, quiet=2, invalidation_mode=never_compared)
 
 
 def remove_old(cache, keep, now):
@@ -371,32 +402,35 @@ def tree_in(cache, archive, facts, uid):
     raise Unusable("%s vanished" % tree)
 
 
-def temporary_tree(archive, facts, why):
+def temporary_tree(archive, facts, uid, why):
     """Unpack into a directory of this process alone, removed when it ends."""
-    import atexit
-    import shutil
     import tempfile
 
-    for parent in (tempfile.gettempdir(), "/tmp", "/var/tmp", "/run/user/%d" % os.geteuid(), "/dev/shm"):
+    for place in (tempfile.gettempdir(), "/tmp", "/var/tmp", "/run/user/%d" % uid, "/dev/shm"):
         try:
-            if os.statvfs(parent).f_flag & os.ST_NOEXEC:
-                why.append("%s is on a file system mounted noexec" % parent)
-                continue
+            parent = os.path.realpath(place)
+            check_way(parent, uid)
+            check_exec(parent)
             fresh = tempfile.mkdtemp(prefix="appliance-", dir=parent)
-        except OSError as error:
-            why.append("%s: %s" % (parent, error.strerror))
-            continue
-        owner = os.getpid()
-        atexit.register(lambda: os.getpid() == owner and shutil.rmtree(fresh, ignore_errors=True))
-        try:
+            remove_at_exit(fresh)
             unpack(archive, facts, fresh)
+        except Unusable as reason:
+            why.append(str(reason))
         except OSError as error:
-            why.append("%s: %s" % (fresh, error.strerror))
-            shutil.rmtree(fresh, ignore_errors=True)
-            continue
-        sys.stderr.write("appliance: no cache can be used (%s), so each start unpacks anew.\n" % "; ".join(why))
-        return fresh
-    fail("found no directory to unpack into: %s." % "; ".join(why))
+            why.append("%s: %s" % (place, error.strerror))
+        else:
+            sys.stderr.write("appliance: no cache can be used (%s), so each start unpacks anew.\n" % "; ".join(why))
+            return fresh
+    return fail("found no directory to unpack into: %s." % "; ".join(why))
+
+
+def remove_at_exit(folder):
+    """Remove a directory when this process ends, and not when a child that it forked does."""
+    import atexit
+    import shutil
+
+    owner = os.getpid()
+    atexit.register(lambda: os.getpid() == owner and shutil.rmtree(folder, ignore_errors=True))
 
 
 def find_tree(archive, facts):
@@ -408,7 +442,7 @@ def find_tree(archive, facts):
             return tree_in(open_cache(path, uid), archive, facts, uid)
         except Unusable as reason:
             why.append(str(reason))
-    return temporary_tree(archive, facts, why or ["no home directory"])
+    return temporary_tree(archive, facts, uid, why or ["no home directory"])
 
 
 def main():

@@ -29,10 +29,11 @@ missing=""
 for version in 3.11 3.12 3.13; do
     found=""
     for candidate in "$(command -v "python$version" || true)" "/usr/bin/python$version" "$HOME/.pyenv/versions/$version".*/bin/python3; do
-        if [ -x "$candidate" ] && "$candidate" -I -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$version')" >/dev/null 2>&1; then
-            found=$candidate
-            break
-        fi
+        [ -x "$candidate" ] || continue
+        # Its own word for where it is: a wrapper on PATH is no interpreter.
+        found=$("$candidate" -I -c "import sys; print(sys.executable if '%d.%d' % sys.version_info[:2] == '$version' else '')" \
+            2>/dev/null || true)
+        [ -z "$found" ] || break
     done
     if [ -n "$found" ]; then
         interpreters="$interpreters${interpreters:+:}$found"
