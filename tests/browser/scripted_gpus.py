@@ -3,7 +3,6 @@
 It knows only the public contract. A file ``no-gpu`` beside it takes the driver away.
 """
 
-
 from pathlib import Path
 
 from attrs import define, field
@@ -31,7 +30,12 @@ MODEL = "Scripted H200"
 
 def _gpu(index: int) -> Gpu:
     return Gpu(
-        gpu_id=f"GPU-{index}", index=index, vendor="nvidia", model=MODEL, vram_total_bytes=141 * GIB, driver_version="1.0"
+        gpu_id=f"GPU-{index}",
+        index=index,
+        vendor="nvidia",
+        model=MODEL,
+        vram_total_bytes=141 * GIB,
+        driver_version="1.0",
     )
 
 
@@ -78,7 +82,9 @@ class Scripted:
             clock_memory_mhz=3201.0,
             throttle_reasons=("power cap",),
             processes=(
-                GpuProcess(pid=4811, user=HOSTILE, command=f"python {HOSTILE}", vram_used_bytes=31 * GIB, sm_percent=87.0),
+                GpuProcess(
+                    pid=4811, user=HOSTILE, command=f"python {HOSTILE}", vram_used_bytes=31 * GIB, sm_percent=87.0
+                ),
             ),
             missing={"fan_percent": f"this GPU has no fan {HOSTILE}"},
         )
@@ -131,9 +137,13 @@ def appliance_setup(core: Core) -> Parts:
     """Add one panel that works and one that does not."""
 
     def works() -> PanelContent:
-        return PanelContent(rows=[PanelRow(label="fan 1", value=f"1200 rpm {HOSTILE}", percent=40.0)], note="from the test")
+        return PanelContent(
+            rows=[PanelRow(label="fan 1", value=f"1200 rpm {HOSTILE}", percent=40.0)], note="from the test"
+        )
 
     def fails() -> PanelContent:
         raise ValueError("the sensor is unplugged")
 
-    return Parts(panels=[Panel(name="works", title="Fan curve", read=works), Panel(name="fails", title="Broken", read=fails)])
+    return Parts(
+        panels=[Panel(name="works", title="Fan curve", read=works), Panel(name="fails", title="Broken", read=fails)]
+    )

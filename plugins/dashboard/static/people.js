@@ -168,7 +168,8 @@ function changePassword() {
   secret.root.append(meter.root);
   secret.input.addEventListener("input", () => meter.show(secret.value, person.name));
   const button = el("button", { type: "submit" }, "Change password");
-  const form = el("form", { novalidate: true, method: "post" }, old.root, secret.root, button);
+  const form = el("form", { novalidate: true, method: "post" },
+    el("input", { type: "text", name: "username", autocomplete: "username", value: person.name, hidden: true, "aria-label": "Name" }), old.root, secret.root, button);
   onSubmit(form, button, async () => {
     old.fail(old.value ? "" : "Enter your password.");
     secret.fail(secret.value ? "" : "Enter a new password.");

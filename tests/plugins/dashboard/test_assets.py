@@ -62,7 +62,7 @@ def test_scripts_load_nothing_but_files_beside_them() -> None:
     for name, asset in files.items():
         if not name.endswith(".js") or name.startswith("vendor/"):
             continue
-        for wanted in re.findall(r'from "([^"]+)"', asset.body.decode()):
+        for wanted in re.findall(r'^import .*?from "([^"]+)"', asset.body.decode(), re.MULTILINE):
             assert wanted.startswith("./"), f"{name} loads {wanted}"
             assert wanted.removeprefix("./") in files, f"{name} loads {wanted}, which is not there"
 

@@ -1,0 +1,72 @@
+"""The declared paths: public all of them, and `/` by what the client prefers."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from appliance.errors import PathNotFound
+from appliance.surface import Answer, Call, Head
+from plugins.dashboard import routes
+from plugins.dashboard.assets import read_assets
+
+
+def call(path: str, *headers: tuple[bytes, bytes], values: Mapping[str, str] | None = None) -> Call[None]:
+    head = Head(
+        method="GET",
+        path=path,
+        raw_query=b"",
+        headers=headers,
+        peer=None,
+        local="",
+        listener="",
+        scheme="http",
+        path_values=values or {},
+    )
+    return Call(head=head, body=None)
+
+
+def test_every_path_is_public_since_pages_hold_no_data() -> None:
+    assert {endpoint.access for endpoint in routes.api.endpoints} == {"public"}
+    assert {endpoint.method for endpoint in routes.api.endpoints} == {"GET"}
+
+
+def test_only_the_agreed_paths_are_claimed() -> None:
+    for endpoint in routes.api.endpoints:
+        assert endpoint.path in {"/", "/login", "/setup", "/favicon.ico"} or endpoint.path.startswith("/ui/")
+
+
+async def test_root_is_the_overview_for_browsers() -> None:
+    answer = await routes.root(call("/", (b"accept", b"text/html,*/*;q=0.8")))
+    assert answer.content_type == "text/html; charset=utf-8"
+    assert b"overview.js" in answer.model
+
+
+async def test_root_is_json_with_a_csrf_cookie_for_programs() -> None:
+    answer = await routes.root(call("/", (b"accept", b"application/json")))
+    assert answer.model["ok"] is True
+    assert answer.model["service"] == "appliance"
+    (cookie,) = answer.cookies
+    assert cookie.name == "csrftoken"
+    assert len(cookie.value) >= 32
+    assert not cookie.http_only
+    assert ("Vary", "Accept") in answer.headers
+
+
+@pytest.mark.parametrize("name", ["login", "setup", "reset", "people", "plugins", "events"])
+async def test_page_is_answered_with_its_own_script(name: str) -> None:
+    answer: Answer = await getattr(routes, name)(call("/"))
+    script = {"reset": "setup"}.get(name, name)
+    assert f"/{script}.js".encode() in answer.model
+
+
+async def test_static_answers_files_of_this_edition_and_no_others() -> None:
+    path = f"{read_assets().edition}/dom.js"
+    answer = await routes.static(call("/ui/static", values={"path": path}))
+    assert answer.content_type == "text/javascript; charset=utf-8"
+    with pytest.raises(PathNotFound):
+        await routes.static(call("/ui/static", values={"path": "../routes.py"}))
+
+
+async def test_favicon_is_answered_by_its_old_name_too() -> None:
+    answer = await routes.favicon(call("/favicon.ico"))
+    assert answer.content_type == "image/svg+xml"
