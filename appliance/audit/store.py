@@ -107,7 +107,40 @@ class Audit:
         :param detail: what else matters, as JSON; never a secret.
         :raises BadInput: the detail is no JSON, or longer than 8,192 characters.
         """
-        entry = AuditEntry(
+        entry = self._entry(action, who_kind, who_subject, who_name, object, detail, request_id, address)
+        return (await self._database.write(lambda write: _append(write, entry, self._key), on_commit=self._moved)).entry
+
+    def record_soon(
+        self,
+        action: str,
+        *,
+        who_kind: str = "core",
+        who_subject: str = "",
+        who_name: str = "",
+        object: str = "",
+        detail: Mapping[str, Any] | None = None,
+        request_id: str = "",
+        address: str = "",
+    ) -> None:
+        """Append an entry without waiting for the disk: for what has been done already, by who cannot wait.
+
+        :raises Busy: too many writes are waiting.
+        """
+        entry = self._entry(action, who_kind, who_subject, who_name, object, detail, request_id, address)
+        self._database.write_soon(lambda write: _append(write, entry, self._key), on_commit=self._moved)
+
+    def _entry(
+        self,
+        action: str,
+        who_kind: str,
+        who_subject: str,
+        who_name: str,
+        object: str,
+        detail: Mapping[str, Any] | None,
+        request_id: str,
+        address: str,
+    ) -> AuditEntry:
+        return AuditEntry(
             entry_id=0,  # given inside the transaction
             at_unix_us=self._now(),
             who_kind=_cut(who_kind),
@@ -119,7 +152,6 @@ class Audit:
             request_id=_cut(request_id),
             address=_cut(address),
         )
-        return (await self._database.write(lambda write: _append(write, entry, self._key), on_commit=self._moved)).entry
 
     async def page(self, after: int = 0, limit: int = 100) -> list[AuditEntry]:
         """Return entries with a greater id, oldest first; ``limit`` is held to 1,000."""

@@ -101,6 +101,22 @@ class Database:
         result: T = await self._submit(Job(fn, on_commit))
         return result
 
+    def write_soon(
+        self, fn: Callable[[sqlite3.Connection], T], *, on_commit: Callable[[T], None] | None = None
+    ) -> None:
+        """Queue a write that nobody waits for, and return at once; it is durable milliseconds later, in order.
+
+        For what must be written down and has no task to wait in. What goes wrong with it is logged.
+
+        :raises Busy: too many writes are waiting, or the database is closing.
+        :raises StorageFailed: the writer is gone.
+        """
+        job = Job(fn, on_commit, unattended=True)
+        if self._writer is not None:
+            self._writer.submit_soon(job)
+        else:
+            self._run_inline(job)
+
     async def maintain(self, fn: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``fn`` on the write connection outside any transaction, with nothing else in the writer.
 
@@ -115,10 +131,15 @@ class Database:
         Sees everything that was committed before; each of its statements sees a state of its own.
         """
         try:
-            return fn(self._reader)
+            result = fn(self._reader)
         except Exception as error:
             self._raise_told(error)
             raise
+        if isinstance(result, sqlite3.Cursor):
+            # An open cursor is an open snapshot, beyond which the log could never be folded into the file.
+            result.close()
+            raise TypeError("a read returns rows, not the cursor: call fetchone or fetchall")
+        return result
 
     async def read(self, fn: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``fn`` on one snapshot in a reader thread: for scans. Cancelling interrupts it."""
@@ -135,13 +156,16 @@ class Database:
         if self._writer is not None:
             return await self._writer.submit(job)
         await trio.lowlevel.checkpoint_if_cancelled()
+        self._run_inline(job)
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        assert job.result is not None
+        return job.result.unwrap()
+
+    def _run_inline(self, job: Job) -> None:
         if self._closed:
             raise Busy("the database is closing")
         self._transactions.run([job])
         job.finish()
-        await trio.lowlevel.cancel_shielded_checkpoint()
-        assert job.result is not None
-        return job.result.unwrap()
 
     async def _close(self) -> None:
         self._closed = True

@@ -39,6 +39,8 @@ class Job:
     alone: bool = False
     """Runs outside any transaction, with nothing else in the writer."""
     task: trio.lowlevel.Task | None = None
+    unattended: bool = False
+    """Nobody waits for it: what goes wrong is logged."""
     dropped: bool = False
     """Its caller was cancelled before the writer took it: it never runs."""
     result: outcome.Outcome[Any] | None = None
@@ -51,9 +53,11 @@ class Job:
                 self.on_commit(self.result.value)
             except Exception as error:
                 # What is committed stays committed: the failure is the caller's, who handed us this function.
-                if self.task is None:
+                if self.task is None and not self.unattended:
                     log.exception("database.on_commit_failed")
                 self.result = outcome.Error(error)
+        if self.unattended and isinstance(self.result, outcome.Error):
+            log.error("database.write_failed", problem=str(self.result.error))
         if self.task is not None and self.result is not None:
             task, self.task = self.task, None
             trio.lowlevel.reschedule(task, self.result)
@@ -210,15 +214,8 @@ class Writer:
     async def submit(self, job: Job) -> Any:
         """Run ``job`` with the next group; return its value when that is durable."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        if self._died is not None:
-            raise StorageFailed(self._died, hint="restart the appliance")
-        if self._closing:
-            raise Busy("the database is closing")
-        if self._pending >= PENDING_MAX:
-            raise Busy(f"{PENDING_MAX} writes are waiting for the disk", hint="try again in a moment")
-        self._pending += 1
         job.task = trio.lowlevel.current_task()
-        self._queue.put(job)
+        self.submit_soon(job)
 
         def abort(_: Any) -> trio.lowlevel.Abort:
             job.dropped = True  # only read before the job is taken; later it runs to its end without us
@@ -226,6 +223,17 @@ class Writer:
             return trio.lowlevel.Abort.SUCCEEDED
 
         return await trio.lowlevel.wait_task_rescheduled(abort)
+
+    def submit_soon(self, job: Job) -> None:
+        """Queue ``job``; raise when it cannot be."""
+        if self._died is not None:
+            raise StorageFailed(self._died, hint="restart the appliance")
+        if self._closing:
+            raise Busy("the database is closing")
+        if self._pending >= PENDING_MAX:
+            raise Busy(f"{PENDING_MAX} writes are waiting for the disk", hint="try again in a moment")
+        self._pending += 1
+        self._queue.put(job)
 
     async def close(self) -> None:
         """Take no more, finish what waits, and end the thread."""

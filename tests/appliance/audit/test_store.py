@@ -104,6 +104,13 @@ async def test_many_at_once_make_one_chain(tmp_path: Path) -> None:
         assert await audit.verify() is None
 
 
+async def test_entry_that_nobody_waits_for_takes_its_place_in_the_chain(audit: Audit) -> None:
+    audit.record_soon("endpoint.post", who_name="ann", object="/api/x")
+    await audit.record("person.login")
+    assert [entry.action for entry in await audit.page()] == ["endpoint.post", "person.login"]
+    assert await audit.verify() is None
+
+
 async def test_long_and_broken_texts_are_cut_and_still_recorded(audit: Audit) -> None:
     entry = await audit.record("person.login_failed", who_name="x" * 10_000, object="\ud800")
     assert len(entry.who_name) == 400

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
+import structlog.testing
 import trio
 import trio.testing
 
@@ -174,7 +176,25 @@ async def test_write_through_a_read_connection_is_refused(database: Database) ->
         await database.read(insert(1))
 
 
-async def test_on_commit_runs_in_commit_order_in_the_trio_thread(tmp_path: Path) -> None:
+async def test_read_that_would_leave_its_cursor_open_is_refused(database: Database) -> None:
+    with pytest.raises(TypeError, match="not the cursor"):
+        database.read_now(lambda read: read.execute("SELECT id FROM test_row"))
+
+
+async def test_log_is_folded_into_the_file_and_stays_small_under_load(tmp_path: Path) -> None:
+    async with opened(tmp_path) as database:
+        for round_number in range(60):
+            async with trio.open_nursery() as nursery:
+                for number in range(40):
+                    nursery.start_soon(database.write, insert(round_number * 100 + number, text="x" * 20_000))
+            ids(database)
+        log_bytes = (tmp_path / "appliance.db-wal").stat().st_size
+        file_bytes = (tmp_path / "appliance.db").stat().st_size
+        assert file_bytes > 30 * 2**20
+        assert log_bytes < 24 * 2**20
+
+
+async def test_on_commit_runs_in_the_trio_thread(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     async with opened(tmp_path) as database, trio.open_nursery() as nursery:
 
@@ -185,6 +205,22 @@ async def test_on_commit_runs_in_commit_order_in_the_trio_thread(tmp_path: Path)
             nursery.start_soon(one, number)
     here = threading.get_ident()
     assert sorted(told) == [(number, here) for number in range(50)]
+
+
+async def test_on_commit_order_is_the_order_of_the_rows(tmp_path: Path) -> None:
+    told: list[int] = []
+
+    def write(connection: sqlite3.Connection) -> int:
+        connection.execute("INSERT INTO test_row (text) VALUES ('')")
+        return int(connection.execute("SELECT last_insert_rowid()").fetchone()[0])
+
+    async def one(database: Database) -> None:
+        await database.write(write, on_commit=told.append)
+
+    async with opened(tmp_path) as database, trio.open_nursery() as nursery:
+        for _ in range(200):
+            nursery.start_soon(one, database)
+    assert told == list(range(1, 201))
 
 
 async def test_on_commit_is_not_called_when_the_write_failed(database: Database) -> None:
@@ -315,6 +351,28 @@ async def test_dead_writer_fails_everybody_and_says_so(tmp_path: Path) -> None:
         with pytest.raises(StorageFailed, match="has died"):
             await database.write(insert(2))
         assert "has died" in str(database.problem)
+
+
+async def test_write_that_nobody_waits_for_is_stored_in_order_and_its_failure_logged(database: Database) -> None:
+    told: list[int] = []
+    with structlog.testing.capture_logs() as logs:
+        database.write_soon(insert(1), on_commit=told.append)
+        database.write_soon(insert(1), on_commit=told.append)
+        database.write_soon(insert(2), on_commit=told.append)
+        await database.write(insert(3), on_commit=told.append)
+    assert told == [1, 2, 3]
+    assert ids(database) == [1, 2, 3]
+    assert [line["event"] for line in logs] == ["database.write_failed"]
+
+
+async def test_write_that_nobody_waits_for_is_flushed_at_closing_and_refused_after(tmp_path: Path) -> None:
+    async with opened(tmp_path) as database:
+        for number in range(100):
+            database.write_soon(insert(number))
+    with pytest.raises(Busy):
+        database.write_soon(insert(100))
+    async with opened(tmp_path) as database:
+        assert ids(database) == list(range(100))
 
 
 async def test_maintenance_runs_outside_a_transaction_between_groups(tmp_path: Path) -> None:
