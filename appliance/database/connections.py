@@ -70,6 +70,10 @@ def open_reader(path: Path) -> sqlite3.Connection:
 def _connect(path: Path, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> sqlite3.Connection:
     # Connections move between threads, one thread at a time; transactions are ours, not the module's.
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
-    connection.execute(f"PRAGMA busy_timeout={busy_timeout_ms}")
-    connection.execute("PRAGMA cache_size=-16000")  # kB
+    try:
+        connection.execute(f"PRAGMA busy_timeout={busy_timeout_ms}")
+        connection.execute("PRAGMA cache_size=-16000")  # kB; reads the file, and fails where that is damaged
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection

@@ -38,11 +38,11 @@ class Database:
         self._transactions = Transactions(open_writer(path, backups), self._translate)
         try:
             self._transactions.connection.executescript(OWN_SCHEMA)
+            self._reader = open_reader(path)
         except sqlite3.Error as error:
             self._transactions.connection.close()
             self._raise_told(error)
             raise
-        self._reader = open_reader(path)
         self._readers = Readers(path)
         self._writer = None if inline else Writer(self._transactions)
         self._closed = False

@@ -138,8 +138,10 @@ async def test_events_are_bounded_in_bytes_and_the_newest_stay(database: Databas
     assert 10 <= len(stored) < 20
     assert stored[-1].data == {"n": 99}
     sums = database.read_now(
-        lambda read: read.execute("SELECT SUM(size_bytes), (SELECT size_bytes FROM events_total) FROM events_event")
-    ).fetchone()
+        lambda read: read.execute(
+            "SELECT SUM(size_bytes), (SELECT size_bytes FROM events_total) FROM events_event"
+        ).fetchone()
+    )
     assert sums[0] == sums[1] <= 20_000
 
 
