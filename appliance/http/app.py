@@ -36,7 +36,7 @@ class Application:
         link = scope["state"]["link"]
         path, _ = split_target(scope["raw_path"])
         is_socket = scope["type"] == "websocket"
-        method = "GET" if is_socket else scope["method"]
+        method = scope["state"]["method"]
         match = link.table.match(method, path, websocket=is_socket)
         if is_socket and match.route is None:
             # A blueprint may have WebSockets below its prefix.

@@ -16,7 +16,7 @@ async def run_blueprint(mount: Mount, *, task_status: trio.TaskStatus[Any]) -> N
     """
     from quart_trio import QuartTrio
 
-    application = QuartTrio(mount.target.import_name, static_folder=None)
+    application: Any = QuartTrio(mount.target.import_name, static_folder=None)
     application.config["MAX_CONTENT_LENGTH"] = BODY_BYTES
     application.config["PROPAGATE_EXCEPTIONS"] = False
     application.register_blueprint(mount.target, url_prefix=mount.prefix.rstrip("/") or None)

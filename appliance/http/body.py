@@ -125,12 +125,17 @@ def converter(*, refuse_unknown: bool, whole_floats: bool) -> cattrs.Converter:
     made.register_structure_hook_factory(attrs.has, modelled)
     made.register_structure_hook_func(is_list, lambda value, kind: _array(made, value, kind))
     made.register_structure_hook_func(_is_mapping, lambda value, kind: _object(made, value, kind))
-    made.register_structure_hook_func(lambda kind: get_origin(kind) is Literal, _literal)
+    made.register_structure_hook_func(_is_literal, _literal)
     made.register_structure_hook_func(lambda kind: isinstance(kind, type) and issubclass(kind, Enum), _member)
     made.register_structure_hook_func(
         lambda kind: get_origin(kind) in {Union, types.UnionType}, lambda value, kind: _union(made, value, kind)
     )
     return made
+
+
+def _is_literal(kind: Any) -> bool:
+    origin: Any = get_origin(kind)
+    return origin is Literal
 
 
 def is_list(kind: Any) -> bool:

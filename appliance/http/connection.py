@@ -27,6 +27,34 @@ RECEIVE_BYTES = 65_536
 APP_GRACE_SECONDS = 5.0
 
 
+class ConnectionTasks(TaskGroup):
+    """hypercorn's task group, whose side tasks (WebSocket pings) end with the connection, not at their next turn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._scopes: set[trio.CancelScope] = set()
+
+    def spawn(self, func: Any, *args: Any) -> None:
+        """Start a side task."""
+        assert self._nursery is not None
+        self._nursery.start_soon(self._scoped, func, *args)
+
+    async def _scoped(self, func: Any, *args: Any) -> None:
+        with trio.CancelScope() as scope:
+            self._scopes.add(scope)
+            try:
+                await func(*args)
+            finally:
+                self._scopes.discard(scope)
+
+    def finish(self) -> None:
+        """End side tasks now; applications have been told that the client is gone and get a moment."""
+        assert self._nursery is not None
+        for scope in self._scopes:
+            scope.cancel()
+        self._nursery.cancel_scope.deadline = trio.current_time() + APP_GRACE_SECONDS
+
+
 class Connection:
     """One connection of a `Listening` socket."""
 
@@ -119,7 +147,7 @@ class Connection:
                     await self._stream.do_handshake()
             except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, ssl.SSLError):
                 return
-        async with TaskGroup() as group:
+        async with ConnectionTasks() as group:
             self._protocol = self.server.protocol(
                 self.server.app,
                 self.server.config,
@@ -134,9 +162,7 @@ class Connection:
             self._protocol.link = self
             self.rest()
             await self._read()
-            assert group._nursery is not None
-            # What still answers has been told that the client is gone; it does not hold the connection for long.
-            group._nursery.cancel_scope.deadline = trio.current_time() + APP_GRACE_SECONDS
+            group.finish()
 
     async def _read(self) -> None:
         protocol, dropped = self._protocol, 0

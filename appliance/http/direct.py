@@ -58,13 +58,15 @@ class HardenedH11(H11Protocol):
             await self.can_read.set()
             return
         assert isinstance(event, RawData)
+        if self.connection.their_state is h11.MUST_CLOSE:
+            return  # they announced their last request: what follows is nobody's
         self.connection.receive_data(event.data)
         await self._handle_events()
         if self.link.resting and self.stream is None and self.connection.trailing_data[0]:
             self.link.expect_head()
 
     async def _handle_events(self) -> None:
-        while not self.link.ending:
+        while not self.link.ending and self.connection.their_state is not h11.MUST_CLOSE:
             if self.connection.they_are_waiting_for_100_continue:
                 await self.send(RawData(self.connection.send(_continue())))
             try:
@@ -111,6 +113,8 @@ class HardenedH11(H11Protocol):
         match = self._match(request)
         limit = match.route.endpoint.limit_bytes if match.route is not None else 0
         self.link.expect_body(limit)
+        # hypercorn turns methods to upper case, and they are case-sensitive (RFC 9110, 9.1).
+        self.connection_state["method"] = request.method.decode("ascii")
         await super()._create_stream(request)
         if type(self.stream) is not HTTPStream:
             self.link.work()
@@ -188,7 +192,7 @@ class HardenedH11(H11Protocol):
         early = connection.their_state is h11.SEND_BODY and connection.our_state is h11.DONE
         if early and not self.link.stopping:
             # The answer is out before its request is in: read the rest, then go on.
-            self.stream = Sink(self)
+            self.stream = Sink(self)  # type: ignore[assignment]
             self.link.expect_body(0)
             self.link.scope.deadline = trio.current_time() + self.link.limits.linger_seconds
             await self.can_read.set()

@@ -7,8 +7,9 @@ give the same answers: `Edge.open` looks at the head, before any body is read; `
 import itertools
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import unquote_to_bytes
 
 import structlog
 from attrs import define, field
@@ -23,6 +24,9 @@ from appliance.http.problems import Crashed, problem
 from appliance.http.query import QueryReader
 from appliance.http.routing import Match, Route, Table
 from appliance.surface import RAW, Answer, BoundSurface, Call, Endpoint, Head, Raw, Surface
+
+if TYPE_CHECKING:
+    from appliance.http.connection import Connection
 
 log = structlog.get_logger("appliance.http")
 
@@ -281,7 +285,7 @@ def head_of(
     target: bytes,
     headers: Sequence[tuple[bytes, bytes]],
     match: Match,
-    link: "Mapping[str, Any] | Any",
+    link: "Connection",
 ) -> Head:
     """Make the `Head` of a matched request on connection ``link``."""
     path, query = split_target(target)
@@ -301,8 +305,6 @@ def head_of(
 
 
 def _shown_path(path: bytes) -> str:
-    from urllib.parse import unquote_to_bytes
-
     return unquote_to_bytes(path).decode("utf-8", "replace")
 
 

@@ -144,7 +144,8 @@ async def serve(
     listening = [Listening(one, edge.table(one.surfaces), one.tls.context() if one.tls else None) for one in listeners]
     log.debug("file limit", files=raise_file_limit())
     application = Application(edge)
-    server = Server(edge, limits, _PROTOCOLS[dispatch], ASGIWrapper(application), _config(limits), faults)
+    asgi: Any = application
+    server = Server(edge, limits, _PROTOCOLS[dispatch], ASGIWrapper(asgi), _config(limits), faults)
     async with trio.open_nursery() as outer:
         for route in (route for one in listening for route in one.table.routes if route.mount is not None):
             if not route.in_process and id(route.mount) not in application.blueprints:

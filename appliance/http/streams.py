@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import structlog
 import trio
+from hypercorn.events import Closed
 
 from appliance.errors import ApplianceError
 from appliance.http.answers import NO_STORE, NOSNIFF, Reply
@@ -96,22 +97,23 @@ async def serve_stream(
             nursery.start_soon(task)
         failure = await _pump(edge, exchange, output)
         nursery.cancel_scope.cancel()
-    if output.is_open:
-        edge.record(exchange, Reply(200, []))
-        await send({"type": "http.response.body", "body": b""})
+    if failure is not None and not output.is_open:
+        reply = edge.finished(exchange, await edge.failed(exchange, failure))
+        await send({"type": "http.response.start", "status": reply.status, "headers": reply.framed()})
+        await send({"type": "http.response.body", "body": reply.body})
         return
-    if failure is None:
+    edge.record(exchange, Reply(200, []))
+    if failure is not None:
+        # Cut short, so that the client knows and connects again.
+        await link.send(Closed())
+        return
+    if not output.is_open:
         await output.write(b": end\n\n")
-        edge.record(exchange, Reply(200, []))
-        await send({"type": "http.response.body", "body": b""})
-        return
-    reply = edge.finished(exchange, await edge.failed(exchange, failure))
-    await send({"type": "http.response.start", "status": reply.status, "headers": reply.framed()})
-    await send({"type": "http.response.body", "body": reply.body})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def _pump(edge: Edge, exchange: Exchange, output: _EventStream) -> ApplianceError | None:
-    """Send every event; return the failure that came before the first one."""
+    """Send every event; return what stopped the generator before its end."""
     route = exchange.route
     assert route is not None
     try:
@@ -120,11 +122,9 @@ async def _pump(edge: Edge, exchange: Exchange, output: _EventStream) -> Applian
             async for event in events:
                 await output.write(encode_event(event))
     except ApplianceError as failure:
-        if not output.is_open:
-            return failure
-        await output.write(b"event: error\ndata: " + msgspec.json.encode({"error": failure.message}) + b"\n\n")
+        if output.is_open:
+            await output.write(b"event: error\ndata: " + msgspec.json.encode({"error": failure.message}) + b"\n\n")
+        return failure
     except Exception:
-        crashed = edge.crashed(exchange)
-        if not output.is_open:
-            return crashed
+        return edge.crashed(exchange)
     return None

@@ -187,7 +187,8 @@ def make_surface() -> Surface:
 
     @api.stream("/kit/events/none")
     async def no_events(call: Call[None]) -> AsyncIterator[ServerEvent]:
-        raise Conflict("no events today")
+        if call.state is not None:
+            raise Conflict("no events today")
         yield ServerEvent(data=None)
 
     @api.websocket("/kit/ws")
@@ -226,6 +227,12 @@ class Running:
     nursery: trio.Nursery
     clients: list["Raw"] = Factory(list)
 
+    async def until_connections(self, count: int) -> None:
+        """Wait until so many connections are open."""
+        with trio.fail_after(5):
+            while self.edge.metrics.connections != count:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+
     async def connect(self) -> "Raw":
         client = Raw(await trio.open_tcp_stream(*self.address))
         self.clients.append(client)
@@ -262,7 +269,7 @@ async def serving(
             yield running
         finally:
             for client in running.clients:
-                await trio.aclose_forcefully(client.stream)
+                client.stream.socket.close()
             nursery.cancel_scope.cancel()
 
 
