@@ -19,6 +19,8 @@ const WORDS = {
   fan_percent: "fan", sm_percent: "SM share", processes: "processes", throttle_reasons: "throttle reasons",
 };
 
+const SAID_IN_PLACE = new Set(["utilization_percent", "vram_used_bytes", "power_watts", "temperature_celsius", "fan_percent", "processes"]);
+
 function words(field) {
   return WORDS[field] ?? field.replace(/_(percent|bytes|watts|celsius|mhz|total)\b/g, "").replaceAll("_", " ");
 }
@@ -157,6 +159,10 @@ export class GpuCard {
     this.chartPlace.replaceChildren(this.chart.root);
   }
 
+  showAbsence(missing) {
+    text(this.chart.none, missing[this.metric] ? `not reported: ${missing[this.metric]}` : "no values yet");
+  }
+
   update({ gpu, processes, instances }) {
     this.gpu = gpu;
     this.index = gpu.index;
@@ -169,6 +175,7 @@ export class GpuCard {
     attribute(this.root, "aria-label", `GPU ${gpu.index}, ${gpu.model}`);
     this.health.update(gpu);
     this.showStats(now, gpu, asleep ? {} : missing);
+    this.showAbsence(missing);
     this.showLines(now, gpu);
     this.statList.hidden = asleep || gpu.state === "lost";
     this.absent.hidden = !asleep && gpu.state !== "lost";
@@ -219,7 +226,7 @@ export class GpuCard {
   }
 
   showWhy(now, missing) {
-    const entries = Object.entries(missing).filter(([field]) => !known(now[field]));
+    const entries = Object.entries(missing).filter(([field]) => !known(now[field]) && !SAID_IN_PLACE.has(field));
     this.why.hidden = entries.length === 0;
     text(this.whyTitle, `${plural(entries.length, "value is", "values are")} not reported`);
     keyed(this.whyList, entries, ([field]) => field, () => {

@@ -10,6 +10,14 @@ function card(title, ...children) {
   return { root, sub };
 }
 
+/** "fans 900 to 1200 rpm", or nothing where none is reported. */
+function fanWords(fans) {
+  const speeds = fans.map((fan) => fan.speed_rpm).filter(known);
+  if (speeds.length === 0) return "";
+  const [slowest, fastest] = [Math.min(...speeds), Math.max(...speeds)];
+  return `${speeds.length === 1 ? "fan" : "fans"} ${number(slowest)}${fastest > slowest ? ` to ${number(fastest)}` : ""} rpm`;
+}
+
 export class CpuCard {
   constructor() {
     this.busy = el("div", { class: "big" });
@@ -32,6 +40,7 @@ export class CpuCard {
     facts(this.split, [
       `user ${percent(now.cpu_user_percent)}`, `system ${percent(now.cpu_system_percent)}`, `iowait ${percent(now.cpu_iowait_percent)}`,
       known(now.cpu_frequency_mhz) && megahertz(now.cpu_frequency_mhz), known(now.cpu_temperature_celsius) && celsius(now.cpu_temperature_celsius),
+      fanWords(now.fans ?? []),
     ]);
     this.showCores(now.cpu_core_percents ?? []);
   }
@@ -146,7 +155,6 @@ export class DisksCard extends DeviceCard {
     const disks = this.list(now);
     const busiest = [...disks].sort((a, b) => total(b, "read_bytes_total", "write_bytes_total") - total(a, "read_bytes_total", "write_bytes_total"))[0];
     this.choose(disks.map((disk) => [disk.device, disk.device]), busiest?.device);
-    text(this.sub, disks.length === 1 ? "" : `chart: ${this.chosen ?? "none"}`);
     this.show(disks);
   }
 }
@@ -168,7 +176,6 @@ export class NetworkCard extends DeviceCard {
   update(now) {
     const networks = this.list(now);
     this.choose([[WHOLE_HOST, "all together"], ...networks.map((network) => [network.interface, network.interface])], WHOLE_HOST);
-    text(this.sub, "");
     this.show(networks);
   }
 }

@@ -46,13 +46,16 @@ class Overview {
     this.panels = el("div", { class: "grid" });
     this.feed = new Feed(8);
     const feed = el("article", { class: "card", "aria-label": "Recent events" }, el("header", {}, el("h3", {}, "Recent events"), el("a", { class: "end small", href: "/ui/events" }, "All events")), this.feed.root);
-    this.main.append(
-      el("div", { class: "page-head" }, el("div", {}, this.heading, this.facts), el("div", { class: "end" }, metrics, ranges)),
-      this.lost, this.stale, this.troubles,
+    this.waiting = el("p", { class: "loading" }, "Waiting for the first reading");
+    this.content = el("div", {},
       el("h2", { class: "visually-hidden" }, "GPUs"), this.noGpu, this.gpus,
       el("h2", { class: "visually-hidden" }, "Host"),
       el("div", { class: "grid" }, this.cpu.root, this.memory.root, this.disks.root, this.network.root, this.filesystems.root, feed),
       el("h2", { class: "visually-hidden" }, "From plugins"), this.panels);
+    this.content.hidden = true;
+    this.main.append(
+      el("div", { class: "page-head" }, el("div", {}, this.heading, this.facts), el("div", { class: "end" }, metrics, ranges)),
+      this.lost, this.stale, this.troubles, this.waiting, this.content);
   }
 
   start() {
@@ -183,6 +186,8 @@ class Overview {
     this.backends = backends ?? [];
     this.showTroubles();
     if (!host.latest) return;
+    this.content.hidden = false;
+    this.waiting.hidden = true;
     const now = host.latest;
     for (const card of [this.cpu, this.memory, this.disks, this.network, this.filesystems]) card.update(now, host);
     if (this.first === undefined || this.needsHistory) {
