@@ -15,9 +15,12 @@ def _named(cls: type[Any], kind: str) -> tuple[str, ...]:
 
 def _getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
     """Return a function that reads the attributes as a tuple, however few they are."""
-    if len(names) > 1:
-        return attrgetter(*names)
-    return lambda item: tuple(getattr(item, name) for name in names)
+    if not names:
+        return lambda _: ()
+    if len(names) == 1:
+        only = attrgetter(names[0])
+        return lambda item: (only(item),)
+    return attrgetter(*names)
 
 
 def rate_name(counter: str) -> str:

@@ -7,9 +7,10 @@ float64. Which slot means what is not in the blob: the row names a layout, store
 import json
 import struct
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
+from operator import itemgetter
 from typing import Any, Final
 
 from attrs import evolve, field, frozen
@@ -23,6 +24,7 @@ VERSION: Final = 1
 
 Gauges = Sequence[float | None]
 Counters = Sequence[int | None]
+Spread = Callable[[tuple[Any, ...]], tuple[Any, ...]]
 
 
 class UnknownFormat(ValueError):
@@ -146,23 +148,35 @@ def clean(sample: HostSample) -> HostSample:
 
     Raises `TooLarge` for more devices than a host has, `BadInput` for a device without a usable name.
     """
+    keys = _keys(sample)
+    unique = _unique_keys(keys)
+    if unique == keys and _is_clean(sample):
+        return sample
     changes: dict[str, Any] = _clean_fields(sample, HOST)
-    for kind in KINDS:
+    for kind, names in zip(KINDS, unique, strict=True):
         devices = getattr(sample, kind.attribute)
-        if len(devices) > MAX_DEVICES:
+        changes[kind.attribute] = tuple(
+            evolve(device, **_clean_fields(device, kind), **{kind.key: name})
+            for device, name in zip(devices, names, strict=True)
+        )
+    return evolve(sample, **changes)
+
+
+def _keys(sample: HostSample) -> tuple[tuple[str, ...], ...]:
+    return tuple([tuple([getattr(each, kind.key) for each in getattr(sample, kind.attribute)]) for kind in KINDS])
+
+
+@lru_cache(maxsize=1024)
+def _unique_keys(keys: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:
+    """Check the devices' names and make them unique; cached, since a host's devices seldom change."""
+    found = []
+    for kind, names in zip(KINDS, keys, strict=True):
+        if len(names) > MAX_DEVICES:
             raise TooLarge(f"more than {MAX_DEVICES} {kind.attribute} in one sample")
         seen: set[str] = set()
-        cleaned = []
-        for place, device in enumerate(devices):
-            change = _clean_fields(device, kind)
-            key = getattr(device, kind.key)
-            unique = _unique(key, seen, f"$.{kind.attribute}[{place}].{kind.key}")
-            if unique != key:
-                change[kind.key] = unique
-            cleaned.append(evolve(device, **change) if change else device)
-        if any(new is not old for new, old in zip(cleaned, devices, strict=True)):
-            changes[kind.attribute] = tuple(cleaned)
-    return evolve(sample, **changes) if changes else sample
+        path = f"$.{kind.attribute}"
+        found.append(tuple(_unique(name, seen, f"{path}[{place}].{kind.key}") for place, name in enumerate(names)))
+    return tuple(found)
 
 
 def _unique(key: str, seen: set[str], path: str) -> str:
@@ -174,6 +188,18 @@ def _unique(key: str, seen: set[str], path: str) -> str:
         unique = f"{key} #{number}"
     seen.add(unique)
     return unique
+
+
+def _is_clean(sample: HostSample) -> bool:
+    gauges, counters = list(HOST.read_gauges(sample)), list(HOST.read_counters(sample))
+    for kind in KINDS:
+        for device in getattr(sample, kind.attribute):
+            gauges += kind.read_gauges(device)
+            counters += kind.read_counters(device)
+    # Comparisons with not-a-number are false.
+    return not [value for value in gauges if value is not None and not -MAX_MAGNITUDE <= value <= MAX_MAGNITUDE] and (
+        not [value for value in counters if value is not None and not 0 <= value <= MAX_COUNTER]
+    )
 
 
 def _clean_fields(item: Any, kind: Fields) -> dict[str, Any]:
@@ -190,8 +216,7 @@ def _clean_fields(item: Any, kind: Fields) -> dict[str, Any]:
 
 def layout_of(sample: HostSample) -> Layout:
     """Return the layout of a clean sample."""
-    keys = tuple(tuple([getattr(each, kind.key) for each in getattr(sample, kind.attribute)]) for kind in KINDS)
-    return intern_layout(keys, tuple([(gpu.gpu_index, gpu.model) for gpu in sample.gpus]))
+    return intern_layout(_keys(sample), tuple([(gpu.gpu_index, gpu.model) for gpu in sample.gpus]))
 
 
 def row_of(sample: HostSample) -> Row:
@@ -226,15 +251,11 @@ def unpack_devices(blob: bytes, stored: Decoder) -> tuple[Counters, Gauges]:
     size = 1 + (count + 7) // 8
     if len(blob) < size or blob[0] != VERSION:
         raise UnknownFormat(f"series blob of version {blob[:1].hex() or 'none'}")
-    present, packer = _unpacker(blob[:size], count, stored.stored_counters)
+    spread, packer = _unpacker(blob[:size], count, stored.stored_counters)
     if len(blob) != size + packer.size:
         raise UnknownFormat("series blob is cut short")
     found = packer.unpack_from(blob, size)
-    if len(found) == count:
-        values: Sequence[Any] = found
-    else:
-        reported = iter(found)
-        values = [next(reported) if there else None for there in present]
+    values: Sequence[Any] = found if spread is None else spread((*found, None))
     counters, gauges = values[: stored.stored_counters], values[stored.stored_counters :]
     return _moved(counters, stored.counter_places), _moved(gauges, stored.gauge_places)
 
@@ -254,10 +275,24 @@ def _packer(present: bytes, counter_count: int) -> tuple[bytes, struct.Struct]:
 
 
 @lru_cache(maxsize=1024)
-def _unpacker(head: bytes, count: int, counter_count: int) -> tuple[bytes, struct.Struct]:
+def _unpacker(head: bytes, count: int, counter_count: int) -> tuple[Spread | None, struct.Struct]:
     bits = int.from_bytes(head[1:], "little")
     present = bytes([bits >> place & 1 for place in range(count)])
-    return present, _packer(present, counter_count)[1]
+    return spread_of(present), _packer(present, counter_count)[1]
+
+
+@lru_cache(maxsize=1024)
+def spread_of(present: bytes) -> Spread | None:
+    """Return what puts reported values, followed by one for the absent, into their slots; ``None`` if all are there."""
+    if 0 not in present:
+        return None
+    places, reported = [], 0
+    for there in present:
+        places.append(reported if there else -1)
+        reported += there
+    if len(places) == 1:
+        return lambda values: (values[-1],)
+    return itemgetter(*places)
 
 
 _CLASSES: Final = {"gpus": GpuSample, "disks": DiskSample, "networks": NetworkSample, "fans": FanSample}

@@ -16,20 +16,30 @@ from appliance.series.pack import Counters, Layout, Row
 
 GAP_US: Final = RATE_GAP_SECONDS * 1_000_000
 
-Rate = tuple[float, float]
-"""Scale and upper limit."""
+
+@frozen
+class _Scales:
+    """How the changes of some counters become rates."""
+
+    divisors: tuple[float, ...]
+    """What each change per second is divided by."""
+    limited: tuple[tuple[int, float], ...]
+    """Place and limit of the rates that have one."""
 
 
-def _rate(name: str) -> Rate:
-    return RATE_SCALES.get(name, 1.0), RATE_LIMITS.get(name, float(MAX_MAGNITUDE))
+def _scales(names: Sequence[str]) -> _Scales:
+    return _Scales(
+        tuple(1 / RATE_SCALES.get(name, 1.0) for name in names),
+        tuple((place, RATE_LIMITS[name]) for place, name in enumerate(names) if name in RATE_LIMITS),
+    )
 
 
-_HOST_RATES: Final = tuple(_rate(name) for name in HOST.rates)
+_HOST_SCALES: Final = _scales(HOST.rates)
 
 
 @lru_cache(maxsize=1024)
-def _device_rates(layout: Layout) -> tuple[Rate, ...]:
-    return tuple(_rate(name) for _, _, name in layout.slots("rates"))
+def _device_scales(layout: Layout) -> _Scales:
+    return _scales([name for _, _, name in layout.slots("rates")])
 
 
 @lru_cache(maxsize=1024)
@@ -44,7 +54,7 @@ def host_rates(before: Row | None, row: Row) -> list[float | None]:
     seconds = _seconds(before, row)
     if before is None or seconds is None:
         return [None] * len(row.host_counters)
-    return _derive(before.host_counters, row.host_counters, _HOST_RATES, seconds)
+    return _derive(before.host_counters, row.host_counters, _HOST_SCALES, seconds)
 
 
 def device_rates(before: Row | None, row: Row) -> list[float | None]:
@@ -55,7 +65,7 @@ def device_rates(before: Row | None, row: Row) -> list[float | None]:
     counters = before.counters
     if before.layout is not row.layout and before.layout != row.layout:
         counters = [None if place is None else counters[place] for place in _places(before.layout, row.layout)]
-    return _derive(counters, row.counters, _device_rates(row.layout), seconds)
+    return _derive(counters, row.counters, _device_scales(row.layout), seconds)
 
 
 def _seconds(before: Row | None, row: Row) -> float | None:
@@ -65,16 +75,18 @@ def _seconds(before: Row | None, row: Row) -> float | None:
     return elapsed / 1_000_000 if 0 < elapsed <= GAP_US else None
 
 
-def _derive(before: Counters, after: Counters, rates: Sequence[Rate], seconds: float) -> list[float | None]:
-    return [
-        None if old is None or new is None or new < old else _bounded((new - old) * scale / seconds, limit)
-        for old, new, (scale, limit) in zip(before, after, rates, strict=True)
+def _derive(before: Counters, after: Counters, scales: _Scales, seconds: float) -> list[float | None]:
+    rates = [
+        None if old is None or new is None or new < old else (new - old) / (seconds * divisor)
+        for old, new, divisor in zip(before, after, scales.divisors, strict=True)
     ]
-
-
-def _bounded(rate: float, limit: float) -> float | None:
-    # A share may be rounded above its whole; anything beyond the magnitude no device reaches is no reading.
-    return rate if rate <= limit else None if limit == MAX_MAGNITUDE else limit
+    for place, limit in scales.limited:  # a share may be rounded above its whole
+        rate = rates[place]
+        if rate is not None and rate > limit:
+            rates[place] = limit
+    if max(filter(None, rates), default=0) > MAX_MAGNITUDE:  # no device is that fast: a reading was wrong
+        return [None if rate is None or rate > MAX_MAGNITUDE else rate for rate in rates]
+    return rates
 
 
 @frozen

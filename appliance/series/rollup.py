@@ -12,13 +12,14 @@ import struct
 import zlib
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from itertools import compress
-from typing import Any, Final
+from itertools import compress, repeat
+from operator import is_not, mul
+from typing import Any, Final, cast
 
 from attrs import define, field, frozen
 
 from appliance.series.fields import HOST, KINDS
-from appliance.series.pack import Decoder, Layout, Row, UnknownFormat, intern_layout
+from appliance.series.pack import Decoder, Layout, Row, UnknownFormat, intern_layout, spread_of
 from appliance.series.rates import device_rates, host_rates
 
 TIER_SECONDS: Final = (10, 60, 600, 3600)
@@ -105,30 +106,44 @@ def _moved(values: Sequence[Any], stored: Layout, wanted: Layout, absent: Any = 
 def fold_samples(vectors: Sequence[tuple[Layout, Sequence[float | None]]]) -> Bucket:
     """Fold the metric vectors of a span, oldest first."""
     layout = union(each for each, _ in vectors)
+    rows = [_moved(values, each, layout) for each, values in vectors]
+    columns = list(zip(*rows, strict=True))
+    present = bytes(map(is_not, rows[0], repeat(None)))
+    if any(bytes(map(is_not, row, repeat(None))) != present for row in rows[1:]):
+        return _fold_columns(layout, len(rows), columns)
+    # What a host reports seldom changes within ten seconds: then only whole columns are absent.
+    there: list[Any] = list(compress(columns, present))
+    units = list(compress(quanta(layout), present))
+    lows = list(map(round, map(mul, map(min, there), units)))
+    highs = list(map(round, map(mul, map(max, there), units)))
+    totals = map(mul, map(sum, there), units)
+    # A sum of floats may be rounded past its greatest part.
+    means = [
+        low if low == high else min(max(round(total / len(rows)), low), high)
+        for low, high, total in zip(lows, highs, totals, strict=True)
+    ]
+    counts = [len(rows) if each else 0 for each in present]
+    spread = spread_of(present)
+    if spread is None:
+        return Bucket(layout, len(rows), counts, lows, highs, means)
+    return Bucket(layout, len(rows), counts, *(spread((*each, None)) for each in (lows, highs, means)))
+
+
+def _fold_columns(layout: Layout, sample_count: int, columns: Iterable[tuple[float | None, ...]]) -> Bucket:
+    """Fold columns some of whose readings are absent."""
     counts: list[int] = []
-    minima: list[int | None] = []
-    maxima: list[int | None] = []
-    means: list[int | None] = []
-    columns = zip(*[_moved(values, each, layout) for each, values in vectors], strict=True)
-    for quantum, column in zip(quanta(layout), columns, strict=True):
-        values = column if None not in column else tuple([value for value in column if value is not None])
-        count = len(values)
-        counts.append(count)
-        if not count:
-            minima.append(None)
-            maxima.append(None)
-            means.append(None)
+    figures: list[tuple[int | None, int | None, int | None]] = []
+    for unit, column in zip(quanta(layout), columns, strict=True):
+        values = [value for value in column if value is not None]
+        counts.append(len(values))
+        if not values:
+            figures.append((None, None, None))
             continue
-        low, high = min(values), max(values)
-        minima.append(quantised := round(low * quantum))
-        if low == high:
-            maxima.append(quantised)
-            means.append(quantised)
-        else:
-            maxima.append(most := round(high * quantum))
-            # A sum of floats may be rounded past its greatest part.
-            means.append(min(max(round(sum(values) * quantum / count), quantised), most))
-    return Bucket(layout, len(vectors), counts, minima, maxima, means)
+        low, high = round(min(values) * unit), round(max(values) * unit)
+        mean = low if low == high else min(max(round(sum(values) * unit / len(values)), low), high)
+        figures.append((low, high, mean))
+    lows, highs, means = zip(*figures, strict=True)
+    return Bucket(layout, sample_count, counts, lows, highs, means)
 
 
 def fold_buckets(buckets: Sequence[Bucket]) -> Bucket:
@@ -164,11 +179,12 @@ def pack_bucket(bucket: Bucket) -> bytes:
     present = bytes([count > 0 for count in bucket.counts])
     wide_places = _wide_places(bucket.layout)
     counts = list(compress(bucket.counts, present))
-    has_counts = any(count != bucket.sample_count for count in counts)
+    has_counts = counts.count(bucket.sample_count) != len(counts)
     columns = [_reported(each, present) for each in (bucket.minima, bucket.maxima, bucket.means)]
     narrow = [not wide for wide in compress(wide_places, present)]
-    is_all_wide = any(
-        not -INT32_MAX <= value <= INT32_MAX for column in columns[:2] for value in compress(column, narrow)
+    is_all_wide = (
+        min(compress(columns[0], narrow), default=0) < -INT32_MAX
+        or max(compress(columns[1], narrow), default=0) > INT32_MAX
     )
     flags = HAS_COUNTS * has_counts | IS_WIDE * is_all_wide
     packer = _packer(present, wide_places, flags)
@@ -179,7 +195,7 @@ def pack_bucket(bucket: Bucket) -> bytes:
 
 
 def _reported(column: Sequence[int | None], present: bytes) -> list[int]:
-    return [value for value in compress(column, present) if value is not None]
+    return cast("list[int]", list(compress(column, present)))  # a slot with readings has figures
 
 
 @lru_cache(maxsize=1024)
@@ -246,8 +262,8 @@ def unpack_bucket(blob: bytes, sample_count: int, decoder: BucketDecoder) -> Buc
 def _spread(values: Sequence[Any], present: bytes, absent: Any) -> Sequence[Any]:
     if len(values) == len(present):
         return values
-    reported = iter(values)
-    return [next(reported) if there else absent for there in present]
+    spread = spread_of(present)
+    return values if spread is None else spread((*values, absent))
 
 
 def bucket_decoder(stored: Decoder) -> BucketDecoder:

@@ -9,6 +9,7 @@ set back, readings taken now replace a latest that lies in the future.
 import math
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
+from functools import cached_property
 from typing import Final
 
 import trio
@@ -39,9 +40,15 @@ class Reading:
     """One sample and what it tells beside the one before it."""
 
     sample: HostSample
-    rates: Rates
     is_recovered: bool = False
     """Read back from the disk: what is never stored (processes, cores, file systems) is missing."""
+    _before: Row | None = field(repr=False)
+    _row: Row = field(repr=False)
+
+    @cached_property
+    def rates(self) -> Rates:
+        """What the counters tell beside the sample before; derived when first asked for."""
+        return rates_of(self._before, self._row)
 
 
 @frozen(kw_only=True)
@@ -289,4 +296,4 @@ class Series:
 
 
 def _reading(sample: HostSample, before: Row | None, row: Row, *, is_recovered: bool = False) -> Reading:
-    return Reading(sample=sample, rates=rates_of(before, row), is_recovered=is_recovered)
+    return Reading(sample=sample, before=before, row=row, is_recovered=is_recovered)

@@ -79,7 +79,7 @@ def test_absent_readings_count_neither_in_the_mean_nor_as_zero() -> None:
         [(PLAIN, [None] * width), (PLAIN, [4.0] * width), (PLAIN, [None] * width), (PLAIN, [8.0] * width)]
     )
     assert bucket.counts == [2] * width
-    assert bucket.means == [6 * quantum for quantum in quanta(PLAIN)]
+    assert list(bucket.means) == [6 * quantum for quantum in quanta(PLAIN)]
 
 
 def test_mean_of_means_is_weighted_by_readings() -> None:
