@@ -16,6 +16,7 @@ from attrs import define, field
 
 from appliance.credentials.kinds import ANONYMOUS, Caller, Kind
 from appliance.errors import ApplianceError, TooLarge
+from appliance.http import docs
 from appliance.http.answers import Reply, header, render
 from appliance.http.body import BodyReader
 from appliance.http.metrics import RequestMetrics
@@ -109,8 +110,11 @@ class Edge:
         self.unavailable.append((surface, reason))
 
     def table(self, surfaces: Sequence[BoundSurface]) -> Table:
-        """Make the routes of one listener; raises `ClaimConflict`."""
-        return Table.build(surfaces, self.unavailable)
+        """Make the routes of one listener, its own description among them; raises `ClaimConflict`."""
+        described = docs.Docs()
+        table = Table.build([*surfaces, docs.api.bind(described)], self.unavailable)
+        described.routes = table.routes
+        return table
 
     # ------------------------------------------------------------ the head
 
