@@ -191,5 +191,6 @@ def _command(folder: Path) -> str | None:
     if not text:
         return None
     program, _, rest = text.partition(" ")
-    short = f"{os.path.basename(program) or program} {rest}".strip()
+    # Only a path is shortened: a kernel thread's name (kworker/0:1) and a set title hold slashes too.
+    short = f"{os.path.basename(program) or program} {rest}".strip() if program.startswith("/") else text
     return short if len(short) <= COMMAND_LIMIT_CHARACTERS else short[: COMMAND_LIMIT_CHARACTERS - 1] + "\u2026"

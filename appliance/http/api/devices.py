@@ -95,7 +95,8 @@ one ``event: sample`` after each sample with the same document without ``panels`
 """
 
 import math
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any, Final
 
 import trio
@@ -228,14 +229,16 @@ async def overview_stream(call: Call[None]) -> AsyncIterator[ServerEvent]:
     state: CoreState = call.state
     with_panels_at = trio.current_time()
     yield ServerEvent(event="overview", data=view_of(state).overview() | {"panels": await _panels(state)})
-    async for _ in _samples(state):
-        yield ServerEvent(event="sample", data=view_of(state).overview())
-        if trio.current_time() - with_panels_at >= PANELS_SECONDS:
-            with_panels_at = trio.current_time()
-            yield ServerEvent(event="panels", data={"panels": await _panels(state)})
+    # A reader that goes away closes this generator; the inner one would keep its subscription otherwise.
+    async with aclosing(_samples(state)) as samples:
+        async for _ in samples:
+            yield ServerEvent(event="sample", data=view_of(state).overview())
+            if trio.current_time() - with_panels_at >= PANELS_SECONDS:
+                with_panels_at = trio.current_time()
+                yield ServerEvent(event="panels", data={"panels": await _panels(state)})
 
 
-async def _samples(state: CoreState) -> AsyncIterator[None]:
+async def _samples(state: CoreState) -> AsyncGenerator[None, None]:
     """Yield once for each sample, or less often to a reader that cannot keep up."""
     while True:
         with state.events.subscribe("sample", backlog=8) as subscription:
