@@ -102,17 +102,26 @@ class Plugins:
         decides what a plugin loses, with `fail`.
         """
         for one in self.running:
-            others = [other.implementation for other in self.running if other is not one]
-            caller = self.manager.subset_hook_caller(hook, remove_plugins=others)
-            if not caller.get_hookimpls():
-                continue
-            try:
-                answer = next(iter(caller(**arguments)), None)
-                _check_plain(hook, answer)
-            except (Exception, SystemExit) as error:
-                yield one, error
-            else:
-                yield one, answer
+            if self.implements(one, hook):
+                try:
+                    answer = self.ask_one(one, hook, **arguments)
+                except (Exception, SystemExit) as error:
+                    yield one, error
+                else:
+                    yield one, answer
+
+    def implements(self, plugin: Plugin, hook: str) -> bool:
+        """Whether a running plugin has a hook."""
+        return any(one.plugin is plugin.implementation for one in getattr(self.manager.hook, hook).get_hookimpls())
+
+    def ask_one(self, plugin: Plugin, hook: str, **arguments: Any) -> Any:
+        """Call a hook of one plugin and return its answer; whatever it raises comes through."""
+        others = [one.implementation for one in self.running if one is not plugin]
+        answer = next(iter(self.manager.subset_hook_caller(hook, remove_plugins=others)(**arguments)), None)
+        if inspect.iscoroutine(answer):
+            answer.close()
+            raise TypeError(f"{hook} is async; hooks are plain functions")
+        return answer
 
     def fail(self, plugin: Plugin, error: BaseException | str) -> None:
         """Take a plugin out of service; it stays listed with the reason."""
@@ -255,12 +264,6 @@ def _imported(loaded: Plugins, candidate: Candidate) -> Any:
         plugins.__path__.append(candidate.origin)
         loaded._added_paths.append(candidate.origin)
     return importlib.import_module(candidate.module)
-
-
-def _check_plain(hook: str, answer: Any) -> None:
-    if inspect.iscoroutine(answer):
-        answer.close()
-        raise TypeError(f"{hook} is async; hooks are plain functions")
 
 
 def _check_version(implementation: Any, module: str) -> None:

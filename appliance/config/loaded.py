@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import attrs
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from appliance.settings import HELP, RELOAD, SECRET, TABLES, PluginSettings, Settings
 
@@ -31,6 +31,14 @@ class Loaded:
     origins: Mapping[str, str] = field(factory=dict)
     """Where each setting that is no default came from, by key."""
     ignored_environment: tuple[str, ...] = ()
+
+    def in_force(self, settings: Settings, before: "Loaded") -> "Loaded":
+        """Return this one with ``settings`` as they are in force; what did not change keeps where it came from."""
+        origins = dict(self.origins)
+        for key in before.origins.keys() | origins.keys():
+            if _value(settings, key) != _value(self.settings, key):
+                origins[key] = before.origins.get(key, "default")
+        return evolve(self, settings=settings, origins=origins)
 
     @property
     def items(self) -> list[Item]:
@@ -73,3 +81,18 @@ def plain(value: Any) -> Any:
     return (
         value if value is None or isinstance(value, bool | int | float | str) else str(getattr(value, "value", value))
     )
+
+
+def _value(settings: Settings, key: str) -> Any:
+    """Return the value at ``server.drain_seconds``, ``listeners.0.address``; ``None`` where there is none."""
+    found: Any = settings
+    for part in key.split("."):
+        if isinstance(found, Mapping):
+            found = found.get(part)
+        elif isinstance(found, tuple):
+            found = found[int(part)] if part.isdigit() and int(part) < len(found) else None
+        elif isinstance(found, PluginSettings) and not hasattr(found, part):
+            found = getattr(found.own, part, None)
+        else:
+            found = getattr(found, part, None)
+    return found
