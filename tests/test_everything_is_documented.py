@@ -20,7 +20,7 @@ from appliance.config.document import default_document
 from appliance.errors import ApplianceError
 
 ROOT = Path(__file__).parent.parent
-SENTENCE = re.compile(r"[^a-z].*[.!?]$", re.DOTALL)
+SENTENCE = re.compile(r"\S.*[.!?]$", re.DOTALL)
 
 
 def read_tests() -> str:

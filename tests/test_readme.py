@@ -12,9 +12,9 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
 
-def test_plugin_of_the_readme_has_ten_lines_and_registers(tmp_path: Path) -> None:
+def test_plugin_of_the_readme_has_at_most_ten_lines_and_registers(tmp_path: Path) -> None:
     (source,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len([line for line in source.splitlines() if line]) == 10
+    assert len([line for line in source.splitlines() if line]) <= 10
     (tmp_path / "hello.py").write_text(source)
     spec = importlib.util.spec_from_file_location("hello", tmp_path / "hello.py")
     assert spec is not None
@@ -30,8 +30,8 @@ def test_plugin_of_the_readme_has_ten_lines_and_registers(tmp_path: Path) -> Non
 
 
 def test_every_script_and_folder_the_readme_names_is_there() -> None:
-    named = set(re.findall(r"\b(?:packaging|config|tests|appliance|plugins)/[\w./-]*", README))
-    assert sorted(name for name in named if not (ROOT / name.rstrip(".")).exists()) == []
+    named = set(re.findall(r"\b(?:packaging|config|tests|appliance|plugins)/[\w./*-]*", README))
+    assert sorted(name for name in named if not any(ROOT.glob(name.rstrip("./")))) == []
 
 
 def test_every_command_the_readme_names_exists() -> None:
