@@ -10,7 +10,7 @@ for bytes (int64), a hundredth for everything else (int32, or int64 when one doe
 
 import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from functools import lru_cache
 from itertools import compress, repeat
 from operator import is_not, mul
@@ -220,18 +220,56 @@ class BucketDecoder:
     wide_places: tuple[bool, ...]
 
 
+def head_size(decoder: BucketDecoder) -> int:
+    """Return how many bytes of a bucket precede the compressed columns."""
+    return 2 + (len(decoder.slots) + 7) // 8
+
+
+def decompress(blob: bytes, size: int) -> bytes:
+    """Return the columns behind a bucket's head; raises `UnknownFormat`."""
+    try:
+        return zlib.decompress(blob[size:])
+    except zlib.error as error:
+        raise UnknownFormat(f"series bucket cannot be read: {error}") from error
+
+
+def check_head(head: bytes, decoder: BucketDecoder) -> None:
+    """Raise `UnknownFormat` unless a bucket begins like ours."""
+    if len(head) < head_size(decoder) or head[0] != VERSION:
+        raise UnknownFormat(f"series bucket of version {head[:1].hex() or 'none'}")
+
+
+def picking_struct(head: bytes, decoder: BucketDecoder, wanted: Set[Slot]) -> tuple[struct.Struct, list[Slot]]:
+    """Return what unpacks only the wanted slots of such buckets, and which of them are there, in order.
+
+    A chart wants a tenth of a bucket; passing over the rest takes a third of the time. Raises `UnknownFormat`.
+    """
+    check_head(head, decoder)
+    present, _ = _unpacker(head, decoder.wide_places)
+    flags = head[1]
+    letters, there = [], []
+    for slot, is_wide_slot in compress(zip(decoder.slots, decoder.wide_places, strict=True), present):
+        width = 8 if is_wide_slot or flags & IS_WIDE else 4
+        if slot in wanted:
+            there.append(slot)
+            letters.append("q" if width == 8 else "i")
+        else:
+            letters.append(f"{width}x")
+    counts = f"{4 * sum(present)}x" if flags & HAS_COUNTS else ""
+    return struct.Struct("<" + counts + "".join(letters) * 3), there
+
+
 def unpack_columns(blob: bytes, decoder: BucketDecoder) -> tuple[bytes, int, tuple[int, ...]]:
     """Return which slots are there, how many counts come first, and the numbers: counts, minima, maxima, means.
 
     Raises `UnknownFormat`.
     """
-    size = 2 + (len(decoder.slots) + 7) // 8
-    if len(blob) < size or blob[0] != VERSION:
-        raise UnknownFormat(f"series bucket of version {blob[:1].hex() or 'none'}")
+    size = head_size(decoder)
+    check_head(blob[:size], decoder)
     present, packer = _unpacker(blob[:size], decoder.wide_places)
     try:
-        values = packer.unpack(zlib.decompress(blob[size:]))
-    except (zlib.error, struct.error) as error:
+        values = packer.unpack(decompress(blob, size))
+    except struct.error as error:
         raise UnknownFormat(f"series bucket cannot be read: {error}") from error
     return present, sum(present) if blob[1] & HAS_COUNTS else 0, values
 

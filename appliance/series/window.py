@@ -1,6 +1,7 @@
 """A window of any length as columns: which tier answers it, and how its figures are laid out."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+import struct
+from collections.abc import Callable, Collection, Iterator, Sequence
 from operator import itemgetter
 from typing import Any, Final
 
@@ -8,6 +9,7 @@ from attrs import define, field, frozen
 
 from appliance.errors import BadInput
 from appliance.series.fields import METRICS
+from appliance.series.pack import UnknownFormat
 from appliance.series.rollup import (
     HUNDREDTHS,
     TIER_SECONDS,
@@ -15,9 +17,11 @@ from appliance.series.rollup import (
     Bucket,
     BucketDecoder,
     Slot,
+    decompress,
+    head_size,
     is_wide,
+    picking_struct,
     slots_of,
-    unpack_columns,
 )
 
 MAX_POINTS: Final = 20_000
@@ -103,8 +107,8 @@ def check_span(from_unix_us: int, to_unix_us: int, max_points: int) -> None:
         raise BadInput(f"a window has 3 to {MAX_POINTS} points", field="max_points")
 
 
-_ABSENT: Final = -1
-"""Place of what is not there: the last of each point's figures, which is ``None``."""
+Take = Callable[[Any], tuple[Any, ...]]
+"""Takes the wanted figures out of a point: all minima, then all maxima, then all means."""
 
 
 @define
@@ -114,44 +118,28 @@ class Gatherer:
     metrics: Collection[str]
     devices: Collection[str] | None
     _times: list[int] = field(factory=list, init=False)
-    _points: list[tuple[Any, tuple[Slot, ...], bytes | None, int, Sequence[float | None]]] = field(
-        factory=list, init=False
-    )
-    _slots: dict[Slot, None] = field(factory=dict, init=False)
-    _seen: set[int] = field(factory=set, init=False)
-    _layouts: list[tuple[Slot, ...]] = field(factory=list, init=False)
+    _points: list[tuple[tuple[Slot, ...], BucketDecoder | None, Any]] = field(factory=list, init=False)
+    _layouts: dict[int, tuple[Slot, ...]] = field(factory=dict, init=False)
+    """Slots by their id; they are kept alive here, so the id is theirs."""
+    _is_raw: bool = field(default=False, init=False)
 
     def add_packed(self, at_unix_us: int, blob: bytes, decoder: BucketDecoder) -> None:
         """Add a stored bucket without taking it apart."""
-        present, counted, values = unpack_columns(blob, decoder)
-        key = (id(decoder.slots), present, counted)
-        self._add(at_unix_us, key, decoder.slots, present, counted, values)
+        self._add(at_unix_us, decoder.slots, decoder, blob)
 
     def add_bucket(self, at_unix_us: int, bucket: Bucket) -> None:
         """Add a bucket folded just now."""
-        slots = slots_of(bucket.layout)
-        values = [*bucket.minima, *bucket.maxima, *bucket.means]
-        self._add(at_unix_us, (id(slots), None, 0), slots, None, 0, values)
+        self._add(at_unix_us, slots_of(bucket.layout), None, (*bucket.minima, *bucket.maxima, *bucket.means))
 
     def add_raw(self, at_unix_us: int, slots: tuple[Slot, ...], vector: Sequence[float | None]) -> None:
         """Add a raw sample's vector."""
-        self._add(at_unix_us, (id(slots), None, -1), slots, None, -1, vector)
+        self._is_raw = True
+        self._add(at_unix_us, slots, None, (*vector, *vector, *vector))
 
-    def _add(
-        self,
-        at_unix_us: int,
-        key: Any,
-        slots: tuple[Slot, ...],
-        present: bytes | None,
-        counted: int,
-        values: Sequence[float | None],
-    ) -> None:
-        if id(slots) not in self._seen:
-            self._seen.add(id(slots))
-            self._layouts.append(slots)  # kept alive, for its id is its name here
-            self._slots.update(dict.fromkeys(slot for slot in slots if self._is_wanted(slot)))
+    def _add(self, at_unix_us: int, slots: tuple[Slot, ...], decoder: BucketDecoder | None, point: Any) -> None:
+        self._layouts[id(slots)] = slots
         self._times.append(at_unix_us)
-        self._points.append((key, slots, present, counted, values))
+        self._points.append((slots, decoder, point))
 
     def _is_wanted(self, slot: Slot) -> bool:
         kind, device, name = slot
@@ -164,49 +152,68 @@ class Gatherer:
         return len(self._times)
 
     def columns(self) -> tuple[list[int], list[Column]]:
-        """Return the times and a column for each wanted slot that any point knows."""
-        wanted = list(self._slots)
+        """Return the times and a column for each wanted slot that any point knows; raises `UnknownFormat`."""
+        met = dict.fromkeys(slot for slots in self._layouts.values() for slot in slots)
+        wanted = [slot for slot in met if self._is_wanted(slot)]
         if not wanted:
             return self._times, []
-        pickers: dict[Any, Callable[[Any], tuple[Any, ...]]] = {}
-        picked = []
-        is_raw = False
-        for key, slots, present, counted, values in self._points:
-            picker = pickers.get(key)
-            if picker is None:
-                pickers[key] = picker = _picker(wanted, slots, present, counted)
-            is_raw = counted < 0
-            picked.append(picker((*values, None)))
-        figures: Iterable[tuple[Any, ...]] = zip(*picked, strict=True)
-        each = iter([list(column) for column in figures])
-        columns = []
-        for kind, device, name in wanted:
-            low, high, mean = next(each), next(each), next(each)
-            if not (is_raw or is_wide(name)):
-                low, high, mean = _decimals(low), _decimals(high), _decimals(mean)
+        figures = [list(column) for column in zip(*self._taken(wanted), strict=True)]
+        width, columns = len(wanted), []
+        for place, (kind, device, name) in enumerate(wanted):
+            three = [figures[place], figures[place + width], figures[place + 2 * width]]
+            if not (self._is_raw or is_wide(name)):
+                three = [_decimals(column) for column in three]
+            low, high, mean = three
             metric = f"{kind}.{name}" if kind else name
             columns.append(Column(metric=metric, device=device or None, minimum=low, maximum=high, mean=mean))
         return self._times, columns
+
+    def _taken(self, wanted: Sequence[Slot]) -> Iterator[tuple[Any, ...]]:
+        takes: dict[Any, Take] = {}
+        for slots, decoder, point in self._points:
+            if decoder is None:
+                take = takes.get(id(slots))
+                if take is None:
+                    takes[id(slots)] = take = _take_places(slots, wanted)
+                yield take((*point, None))
+                continue
+            size = head_size(decoder)
+            key = id(slots), point[:size]
+            take = takes.get(key)
+            if take is None:
+                takes[key] = take = _take_packed(point[:size], decoder, wanted)
+            yield take(decompress(point, size))
+
+
+def _take_places(slots: Sequence[Slot], wanted: Sequence[Slot]) -> Take:
+    """Return what takes figures from a sequence of three times all slots, and ``None`` at its end."""
+    at, width = {slot: place for place, slot in enumerate(slots)}, len(slots)
+    places = [at.get(slot) for slot in wanted]
+    return itemgetter(*[-1 if place is None else place + column * width for column in range(3) for place in places])
+
+
+def _take_packed(head: bytes, decoder: BucketDecoder, wanted: Sequence[Slot]) -> Take:
+    """Return what takes figures from packed columns, passing over those that nobody wants."""
+    packer, there = picking_struct(head, decoder, frozenset(wanted))
+    if not there:
+        return lambda _: (None,) * (3 * len(wanted))
+
+    def unpack(data: bytes) -> tuple[Any, ...]:
+        try:
+            return packer.unpack(data)
+        except struct.error as error:
+            raise UnknownFormat(f"series bucket cannot be read: {error}") from error
+
+    if there == list(wanted):
+        return unpack
+    order = _take_places(there, wanted)
+    return lambda data: order((*unpack(data), None))
 
 
 def _decimals(column: list[Any]) -> list[float | None]:
     if None in column:
         return [None if value is None else value / HUNDREDTHS for value in column]
     return [value / HUNDREDTHS for value in column]
-
-
-def _picker(
-    wanted: Sequence[Slot], slots: tuple[Slot, ...], present: bytes | None, counted: int
-) -> Callable[[Any], tuple[Any, ...]]:
-    """Return what takes the wanted figures out of a point: minimum, maximum, mean of each slot in turn."""
-    there = [slot for place, slot in enumerate(slots) if present is None or present[place]]
-    at = {slot: place for place, slot in enumerate(there)}
-    width = 0 if counted < 0 else len(there)
-    places = []
-    for slot in wanted:
-        place = at.get(slot)
-        places += [_ABSENT] * 3 if place is None else [max(counted, 0) + place + column * width for column in range(3)]
-    return itemgetter(*places)
 
 
 def tier_seconds(tier: int) -> int:
