@@ -60,7 +60,7 @@ class Card:
     def identity(self, driver_version: str | None) -> Gpu:
         """Return what does not change; wakes a sleeping GPU no more than its static files do."""
         unique = text(self.folder / "unique_id")
-        usable = unique is not None and re.fullmatch(r"[0-9a-f]{1,32}", unique) and int(unique, 16)
+        usable = unique is not None and re.fullmatch(r"[0-9a-f]{16}", unique) and int(unique, 16)
         device = (text(self.folder / "device") or "").removeprefix("0x")
         return Gpu(
             gpu_id=f"AMD-{unique}" if usable else f"AMD-{self.address}",

@@ -4,7 +4,11 @@ import itertools
 from pathlib import Path
 
 import pytest
+import trio
 
+from appliance.local_agent.attribution import Attribution
+from appliance.local_agent.host import HostReader
+from appliance.local_agent.sampling import Sampler
 from appliance.plugin import DeviceAbsent, DeviceUnavailable, Host
 from plugins.gpu_nvidia.backend import LOOK_AGAIN_SECONDS, Nvml
 from tests.nvml.scripted import Script, gpu, pci_of, uuid_of
@@ -294,3 +298,30 @@ def test_plugin_offers_the_backend_on_every_host(host: Host, library: Path) -> N
     import plugins.gpu_nvidia as plugin
 
     assert [backend.name for backend in plugin.appliance_device_backends(host)] == ["nvidia"]
+
+
+async def test_hung_driver_call_costs_this_backend_its_samples_until_it_answers(script: Script, host: Host) -> None:
+    made = Sampler(
+        host_id="h",
+        backends=[Nvml(host)],
+        host=HostReader(Host()),
+        attribution=lambda: Attribution(Host()),
+        deadline_seconds=0.2,
+    )
+    script.write(gpu(0), gpu(1))
+    try:
+        with trio.fail_after(20):
+            while not (await made.sample_once()).sample.gpus:
+                continue
+        script.write(gpu(0), gpu(1, "hang nvmlDeviceGetPowerUsage"))
+        seen = await made.sample_once()
+        assert (seen.sample.gpus, seen.backends[0].state) == ((), "hung")
+        assert seen.sample.memory_total_bytes, "the host is sampled all the same"
+        script.write(gpu(0), gpu(1))
+        with trio.fail_after(5):
+            while not (seen := await made.sample_once()).backends[0].ok:
+                continue
+        assert len(seen.sample.gpus) == 2
+    finally:
+        script.write(gpu(0))
+        made.close(2.0)
