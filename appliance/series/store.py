@@ -321,7 +321,7 @@ class SeriesStore:
             (base | min(first, 0xFFFFFFFF), base | min(last, 0xFFFFFFFF)),
         )
 
-    def drain(self, conn: sqlite3.Connection, pruned: Sequence[int], limit: int = 50) -> bool:
+    def drain(self, conn: sqlite3.Connection, pruned: Sequence[int], limit: int = 30) -> bool:
         """Rebuild up to ``limit`` marked buckets and all above them; return whether more are waiting.
 
         :param pruned: until when each tier is pruned, raw first; a bucket whose parts are gone stays as it is.
