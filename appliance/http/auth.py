@@ -159,7 +159,7 @@ class Access:
     def _control(self, head: Head, endpoint: Endpoint) -> Caller:
         if self.peer_uid(head) not in (self.own_uid, 0):
             raise Forbidden("the control socket is for the appliance's own user and root")
-        if endpoint.access == "keyed" and not endpoint.caller & PERSON:
+        if endpoint.access == "keyed" and Kind.CONTROL not in endpoint.caller:
             raise Forbidden(_wrong_kind(_CONTROL, endpoint), hint=_kinds_hint(endpoint))
         return _CONTROL
 
