@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 READ = """
-import dataclasses, json, sys, attrs
+import json, sys
 from appliance.local_agent.service import sample_now
 from appliance.plugin import Host
 from plugins.gpu_nvidia.backend import Nvml

@@ -65,10 +65,7 @@ def test_what_smi_calls_not_available_is_none_with_a_reason(
 ) -> None:
     for gpu, item in pairs:
         now = item["latest"]
-        for name, path in (
-            ("fan_percent", "fan_speed"),
-            ("ecc_corrected_lifetime", "ecc_errors/aggregate/dram_correctable"),
-        ):
+        for name, path in NEVER_THERE:
             if gpu.find(path) is not None and text(gpu, path) is None:
                 assert now[name] is None
                 assert now["missing"][name]
