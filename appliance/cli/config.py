@@ -3,8 +3,10 @@
 import json
 
 import click
+from attrs import asdict
 
 from appliance.cli.api import CommandFailed
+from appliance.cli.format import table
 from appliance.cli.groups import global_options
 from appliance.cli.session import Session
 
@@ -20,16 +22,20 @@ def config() -> None:
 @click.pass_obj
 def init(session: Session, force: bool) -> None:
     """Write a configuration file with every setting, its default and one comment, all commented out."""
+    from appliance.cli.offline import configured
     from appliance.config import default_document
 
-    path = session.config_file if session.config_option else session.usual_config_file
-    if path is None:
-        path = session.usual_config_file
+    path = session.config_file or session.usual_config_file
     if path.exists() and not force:
         raise CommandFailed(f"{path} exists already", hint="`appliance config check` reads it; --force replaces it")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(default_document(), encoding="utf-8")
-    click.echo(f"wrote {path}")
+    with configured(session.data_dir, None) as found:
+        document = default_document(found.classes)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(document, encoding="utf-8")
+    except OSError as error:
+        raise CommandFailed(f"{path} cannot be written: {error.strerror}", hint="name another with --config") from error
+    click.echo(json.dumps({"file": str(path)}) if session.as_json else f"wrote {path}")
 
 
 @config.command("check")
@@ -37,27 +43,40 @@ def init(session: Session, force: bool) -> None:
 @click.pass_obj
 def check(session: Session) -> None:
     """Read the configuration as a start would, and name every problem at once; exit 2 if there is one."""
-    from appliance.cli.configuration import read
+    from appliance.cli.offline import read_configuration
 
-    loaded = read(session)
+    loaded = read_configuration(session.data_dir, session.config_file)
     if session.as_json:
         click.echo(json.dumps({"ok": True, "file": loaded.file}))
     else:
-        click.echo(f"{loaded.file or 'no file: defaults'}: no problem found")
+        click.echo(f"{loaded.file or 'no file, all defaults'}: no problem found")
 
 
 @config.command("show")
 @global_options
 @click.pass_obj
 def show(session: Session) -> None:
-    """Print every setting in force and where it comes from: file, environment or default."""
-    from appliance.cli.configuration import lines, read
+    """Print every setting in force and where it comes from: file, environment or default; secrets are not shown.
 
-    loaded = read(session)
-    if session.as_json:
-        click.echo(json.dumps({"file": loaded.file, "items": loaded.items}))
+    Of a running appliance what it runs with, which a reload may not have changed yet.
+    """
+    if session.running():
+        reply = session.get("/api/appliance/config")
+        answer = reply.json
+        if session.as_json:
+            click.echo(reply.text)
+            return
     else:
-        click.echo("\n".join(lines(loaded)))
+        from appliance.cli.offline import read_configuration
+
+        loaded = read_configuration(session.data_dir, session.config_file)
+        answer = {"file": loaded.file, "items": [asdict(item) for item in loaded.items], "next": None}
+        if session.as_json:
+            click.echo(json.dumps(answer))
+            return
+    rows = [(one["key"], json.dumps(one["value"], ensure_ascii=False), one["origin"]) for one in answer["items"]]
+    click.echo(f"file: {answer['file'] or 'none (defaults)'}")
+    click.echo(table(("SETTING", "VALUE", "FROM"), rows))
 
 
 @config.command("reload")

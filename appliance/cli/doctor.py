@@ -77,7 +77,7 @@ def accelerators(session: Session) -> Iterator[Finding]:
     """Say what each device backend finds, with one sample taken in this process."""
     from appliance.cli.offline import sample_backends
 
-    for backend in sample_backends(session.config_file):
+    for backend in sample_backends(session.data_dir, session.config_file):
         level = "ok" if backend.ok or not backend.present else "warn"
         yield Finding(level, f"{backend.name}: {backend.message}", "" if level == "ok" else backend.hint)
 
@@ -174,9 +174,9 @@ def data_directory(session: Session) -> Iterator[Finding]:
 
 def configuration(session: Session) -> Iterator[Finding]:
     """Say whether the configuration can be read."""
-    from appliance.cli.configuration import read
+    from appliance.cli.offline import read_configuration
 
-    loaded = read(session)
+    loaded = read_configuration(session.data_dir, session.config_file)
     yield Finding("ok", f"configuration: {loaded.file or 'none (defaults)'}")
 
 

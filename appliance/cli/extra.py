@@ -91,14 +91,14 @@ def as_click(session: Session, command: Command) -> click.Command:
 
     def run(arguments: tuple[str, ...]) -> int | None:
         module, _, function = command.target.partition(":")
-        from appliance.cli.offline import make_importable
+        from appliance.cli.offline import importable
 
-        make_importable(session.data_dir, session.config_file)
-        try:
-            target = getattr(importlib.import_module(module), function)
-        except (ImportError, AttributeError) as error:
-            raise CommandFailed(f"the plugin's command {command.name!r} cannot be loaded: {error}") from error
-        status = target(CommandApi(session), list(arguments))
+        with importable(session.data_dir, session.config_file):
+            try:
+                target = getattr(importlib.import_module(module), function)
+            except (ImportError, AttributeError) as error:
+                raise CommandFailed(f"the plugin's command {command.name!r} cannot be loaded: {error}") from error
+            status = target(CommandApi(session), list(arguments))
         return status if isinstance(status, int) else None
 
     return click.Command(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 
 import click
 
@@ -20,9 +21,8 @@ def login(session: Session, url: str, token_stdin: bool) -> None:
 
     Make the token in the browser under People, or have an admin run `appliance token create pat --user NAME`.
     """
-    token = (
-        click.get_text_stream("stdin").readline() if token_stdin else click.prompt("Token", hide_input=True)
-    ).strip()
+    given = sys.stdin.readline() if token_stdin else str(click.prompt("Token", hide_input=True))
+    token = given.strip()
     if not token:
         raise CommandFailed("no token was given")
     me = HttpApi(server=url, token=token).request("GET", "/api/auth/me")

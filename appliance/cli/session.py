@@ -121,6 +121,12 @@ class Session:
         """DELETE ``path``."""
         return self.api().request("DELETE", path)
 
+    def fresh(self) -> None:
+        """Look again: with nothing running, the next answer comes of a new sample."""
+        forget = getattr(self._api, "forget", None)
+        if forget is not None:
+            forget()
+
     def show(self, reply: Reply, text: str) -> None:
         """Print the API's own answer with ``--json``, else ``text``."""
         click.echo(reply.text if self.as_json else text)

@@ -26,6 +26,7 @@ def top(session: Session, interval_seconds: float, count: int) -> None:
     looks = count or (0 if live else 1)
     done = 0
     while True:
+        session.fresh()
         text = session.get("/api/appliance/overview").text if session.as_json else page(session)
         click.echo((CLEAR if live else "") + text)
         done += 1
