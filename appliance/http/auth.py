@@ -120,12 +120,11 @@ class Access:
         rules = self.listeners.get(head.listener, _NO_RULES)
         if rules.control:
             return self._control(head, endpoint)
-        cookies = read_cookies("; ".join(_values(head, b"cookie")))
         if endpoint.access == "public":
-            return self._public(head, endpoint, rules, cookies)
-        caller = self._carried(head, endpoint, cookies)
+            return self._public(head, endpoint)
+        caller = self._carried(head, endpoint)
         if caller is None:
-            return self._without_credential(head, endpoint, rules)
+            return self._without_credential(head, endpoint)
         return _admitted(caller, head, endpoint)
 
     def still_valid(self, caller: Caller) -> bool:
@@ -145,7 +144,7 @@ class Access:
         """Whether a request without credential comes from a local process that its listener trusts."""
         if surface in UNTRUSTED_SURFACES or origin.is_navigation(head) or not self._is_local_request(head):
             return False
-        if self.cookies.session in read_cookies("; ".join(_values(head, b"cookie"))):
+        if self.cookies.session in _cookies(head):
             return False
         rules = self.listeners.get(head.listener, _NO_RULES)
         return rules.trust != "none" and self._is_trusted_process(head, rules.trust)
@@ -163,11 +162,11 @@ class Access:
             raise Forbidden(_wrong_kind(_CONTROL, endpoint), hint=_kinds_hint(endpoint))
         return _CONTROL
 
-    def _public(self, head: Head, endpoint: Endpoint, rules: ListenerRules, cookies: dict[str, str]) -> Caller:
+    def _public(self, head: Head, endpoint: Endpoint) -> Caller:
         """Let anyone in, at a bounded rate; a credential that does not count is as none."""
         origin.refuse_foreign_page(head, allowed=self.policy.allowed_origins)
         try:
-            caller = self._carried(head, endpoint, cookies)
+            caller = self._carried(head, endpoint)
         except NotAuthenticated:
             caller = None
         if caller is not None:
@@ -180,7 +179,7 @@ class Access:
             raise TooManyRequests("too many requests from this address", retry_after_seconds=wait_seconds)
         return ANONYMOUS
 
-    def _without_credential(self, head: Head, endpoint: Endpoint, rules: ListenerRules) -> Caller:
+    def _without_credential(self, head: Head, endpoint: Endpoint) -> Caller:
         # Reads of people, keys and settings need an admin: those, neither trust nor an open network gives.
         is_for_person = endpoint.access == "open" or bool(endpoint.caller & PERSON)
         if is_for_person and endpoint.role <= Role.OPERATOR and self.is_trusted(head, endpoint.surface):
@@ -191,7 +190,7 @@ class Access:
 
     # ------------------------------------------------------------ credentials
 
-    def _carried(self, head: Head, endpoint: Endpoint, cookies: dict[str, str]) -> Caller | None:
+    def _carried(self, head: Head, endpoint: Endpoint) -> Caller | None:
         """Return whom the request's credential stands for, ``None`` when it carries none; raises for a wrong one."""
         authorization = _values(head, b"authorization")
         if authorization:
@@ -202,6 +201,7 @@ class Access:
             return self._found(_only(tokens).strip(), frozenset({Kind.INGEST}))
         if (caller := self._from_query(head, endpoint)) is not None:
             return caller
+        cookies = _cookies(head)
         if (secret := cookies.get(self.cookies.session)) is None:
             return None
         caller = self._found(secret, frozenset({Kind.SESSION}), "the session has ended")
@@ -309,6 +309,11 @@ def _admitted(caller: Caller, head: Head, endpoint: Endpoint) -> Caller:
 
 def _values(head: Head, name: bytes) -> list[str]:
     return [value.decode("latin-1") for key, value in head.headers if key == name]
+
+
+def _cookies(head: Head) -> dict[str, str]:
+    values = _values(head, b"cookie")
+    return read_cookies("; ".join(values)) if values else {}
 
 
 def _only(values: list[str]) -> str:
