@@ -22,6 +22,8 @@ OPEN_MAY_TAKE_SECONDS = 60.0
 RETRY_FIRST_SECONDS = 2.0
 RETRY_MOST_SECONDS = 60.0
 
+AnyThread = OwnThread[HostSample] | OwnThread[DeviceReading | None]
+
 
 @frozen(kw_only=True)
 class Pass:
@@ -153,19 +155,19 @@ class Sampler:
         now = self._monotonic()
         return tuple(lane.status(now, self._deadline_seconds) for lane in self._lanes)
 
-    async def sample_once(self) -> Pass:
-        """Take one sample of everything; takes at most the deadline."""
-        self._begin()
-        with trio.move_on_after(self._deadline_seconds):
-            for thread in self._threads():
+    async def sample_once(self, *, at_most_seconds: float | None = None) -> Pass:
+        """Take one sample of everything; takes at most the deadline, or less where the caller has less time."""
+        begun = self._begin()
+        with trio.move_on_after(self._deadline_seconds if at_most_seconds is None else at_most_seconds):
+            for thread in begun:
                 await thread.wait()
         return self._collect()
 
     def sample_blocking(self) -> Pass:
         """Take one sample of everything without trio; takes at most the deadline."""
-        self._begin()
+        begun = self._begin()
         until = self._monotonic() + self._deadline_seconds
-        for thread in self._threads():
+        for thread in begun:
             thread.wait_blocking(max(0.0, until - self._monotonic()))
         return self._collect()
 
@@ -182,16 +184,19 @@ class Sampler:
         for thread in self._threads():
             await thread.wait()
 
-    def _threads(self) -> list[OwnThread[HostSample] | OwnThread[DeviceReading | None]]:
+    def _threads(self) -> list[AnyThread]:
         return [self._host, *(lane.thread for lane in self._lanes)]
 
-    def _begin(self) -> None:
+    def _begin(self) -> list[AnyThread]:
+        """Start a call in every idle thread and return those: nobody waits again for one that is late already."""
         now_unix_us, now = self._now(), self._monotonic()
-        self._host.begin(now_unix_us)
+        begun: list[AnyThread] = [self._host] if self._host.begin(now_unix_us) else []
         for lane in self._lanes:
             lane.late = lane.thread.take()
             if lane.thread.begin(now_unix_us):
                 lane.begun_at = now
+                begun.append(lane.thread)
+        return begun
 
     def _collect(self) -> Pass:
         done = self._host.take()

@@ -30,6 +30,9 @@ REMEMBERED_EVENTS: Final = 16
 FAULT_KINDS: Final = frozenset({"gpu.xid", "gpu.ecc"})
 GRACE_SECONDS: Final = 1.0
 LEAST_SAMPLE_SECONDS: Final = 0.1
+START_SECONDS: Final = 0.5
+"""How long the start waits for the first readings, and how soon it looks again while a driver is still opening."""
+HURRIED_PASSES: Final = 20
 
 
 class SeriesWriter(Protocol):
@@ -127,26 +130,30 @@ class LocalAgent:
         return self._sampler.backends
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Sample until cancelled; started when the first sample is there."""
-        due = trio.current_time()
-        started = False
+        """Sample until cancelled; started when the first sample is there, which a slow driver may miss."""
+        due, passes = trio.current_time(), 0
         try:
             while True:
-                await self.sample_once()
-                if not started:
-                    started = True
+                await self.sample_once(at_most_seconds=START_SECONDS if passes == 0 else None)
+                passes += 1
+                if passes == 1:
                     task_status.started()
                 # A pass that took long is not made up for: the next is due one interval after it was.
-                due = max(due + max(LEAST_SAMPLE_SECONDS, self.sample_seconds()), trio.current_time())
+                due = max(due + self._pause_seconds(passes), trio.current_time())
                 await trio.sleep_until(due)
         finally:
             self._sampler.close()
             with trio.move_on_after(GRACE_SECONDS, shield=True):
                 await self._sampler.wait_closed()
 
-    async def sample_once(self) -> HostSample:
+    def _pause_seconds(self, passes: int) -> float:
+        interval = max(LEAST_SAMPLE_SECONDS, self.sample_seconds())
+        is_starting = passes < HURRIED_PASSES and any(each.state == "starting" for each in self.backends)
+        return min(interval, START_SECONDS) if is_starting else interval
+
+    async def sample_once(self, *, at_most_seconds: float | None = None) -> HostSample:
         """Take one sample, store it and tell everyone; a failing store is told, and stops nothing."""
-        seen = await self._sampler.sample_once()
+        seen = await self._sampler.sample_once(at_most_seconds=at_most_seconds)
         self.last = seen
         self._remember(seen.events)
         await self._store(seen)

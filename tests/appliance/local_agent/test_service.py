@@ -84,6 +84,22 @@ async def test_running_agent_follows_an_interval_that_changes(tmp_path: Path) ->
                 nursery.cancel_scope.cancel()
 
 
+async def test_slow_driver_delays_the_start_by_half_a_second_at_most_and_comes_soon_after(tmp_path: Path) -> None:
+    slow = Scripted()
+    slow.go.clear()
+    async with parts(tmp_path, slow, sample_seconds=lambda: 60.0) as made:
+        with made.events.subscribe("sample") as told:
+            async with trio.open_nursery() as nursery:
+                with trio.fail_after(3):
+                    await nursery.start(made.agent.run)
+                    assert made.agent.gpus == ()
+                    slow.go.set()
+                    async for _ in told:
+                        if made.agent.gpus:
+                            break
+                nursery.cancel_scope.cancel()
+
+
 async def test_gpus_of_a_backend_that_cannot_read_are_unknown_not_lost(tmp_path: Path) -> None:
     backend = Scripted()
     async with parts(tmp_path, backend) as made:
