@@ -244,9 +244,9 @@ def _leaf(failure: BaseException, path: str) -> tuple[str, str]:
         return f"{path}.{name[:64]}", "no such field"
     text = str(failure.args[0]) if failure.args else "not valid"
     # attrs' own validators begin with the field's name in quotes.
-    named = re.match(r"'(\w+)' ([^\n]{1,200})", text)
+    named = re.match(r"(Length of )?'(\w+)' ([^\n]{1,200})", text)
     if named:
-        return f"{path}.{named[1]}", named[2][:200]
+        return f"{path}.{named[2]}", f"{(named[1] or '').lower().replace(' of', '')}{named[3]}"[:200]
     return path, "not valid" if isinstance(failure, RecursionError | AttributeError) else text[:200]
 
 

@@ -147,7 +147,8 @@ class Connection:
                     await self._stream.do_handshake()
             except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, ssl.SSLError):
                 return
-        async with ConnectionTasks() as group:
+        group = ConnectionTasks()
+        async with group:
             self._protocol = self.server.protocol(
                 self.server.app,
                 self.server.config,

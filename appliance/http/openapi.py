@@ -26,6 +26,9 @@ ERRORS = {
     "500": "A failure of the appliance; the log has it under the request's id.",
     "503": "Not now: a part is starting, restarting or stopping.",
 }
+# The classes are private to attrs; their instances are not.
+_OPTIONAL: Any = type(validators.optional(validators.ge(0)))
+_EACH: Any = type(validators.deep_iterable(validators.ge(0)))
 _REFERENCE = "#/components/schemas/{name}"
 
 
@@ -152,7 +155,7 @@ def _flat(validator: Any) -> Iterator[Any]:
     if inner is not None:  # and_
         for one in inner:
             yield from _flat(one)
-    elif type(validator) is type(validators.optional(validators.ge(0))):
+    elif type(validator) is _OPTIONAL:
         yield from _flat(validator.validator)
     else:
         yield validator
@@ -172,7 +175,7 @@ def _apply(validator: Any, described: dict[str, Any]) -> None:
         described["enum"] = list(validator.options)
     elif hasattr(validator, "pattern"):
         described["pattern"] = f"^(?:{validator.pattern.pattern})$"
-    elif type(validator) is type(validators.deep_iterable(validators.ge(0))) and described.get("type") == "array":
+    elif type(validator) is _EACH and described.get("type") == "array":
         for one in _flat(validator.member_validator):
             _apply(one, described.setdefault("items", {}))
 
@@ -261,7 +264,7 @@ def _query_parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
         return []
     attrs.resolve_types(endpoint.query)
     _, components = msgspec.json.schema_components([endpoint.query], schema_hook=lambda kind: {})
-    described = next(
+    described: dict[str, Any] = next(
         (one for one in components.values() if set(one.get("properties", {})) == _aliases(endpoint.query)), {}
     )
     _constrain(endpoint.query, described)

@@ -108,13 +108,13 @@ class Table:
         if route is None and method == "HEAD":
             route = claims.methods.get("GET")
         if route is None:
-            return self._not_answered(claims, method)
+            return self._not_answered(claims, wanted)
         named = dict(zip(route.names, values, strict=True)) if values else NO_VALUES
         return Match(route, route.bound.surface, named, claims=claims)
 
     def _not_answered(self, claims: Claims, method: str) -> Match:
         surface = next(iter(claims.methods.values())).bound.surface
-        if not claims.allowed:
+        if not claims.allowed or method == WEBSOCKET:
             return Match(None, surface, NO_VALUES, PathNotFound(), claims)
         failure = None if method == "OPTIONS" else MethodNotAllowed(claims.allowed)
         return Match(None, surface, NO_VALUES, failure, claims)

@@ -65,6 +65,11 @@ async def serve_stream(
 ) -> None:
     """Run one declared stream until its generator ends, its client or credential is gone, or the server stops."""
     limits = link.limits
+    if exchange.head.method == "HEAD":
+        edge.record(exchange, Reply(200, []))
+        await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+        await send({"type": "http.response.body", "body": b""})
+        return
     output = _EventStream(send)
     failure: ApplianceError | None = None
     async with trio.open_nursery() as nursery:

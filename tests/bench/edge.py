@@ -153,15 +153,15 @@ def load(port: int, message: bytes, connections: int, seconds: float) -> int:
     ends_at = time.perf_counter() + seconds
     while time.perf_counter() < ends_at:
         for key, _ in selector.select(1):
-            client = key.fileobj
-            assert isinstance(client, socket.socket)
-            data = client.recv(65536)
+            ready = key.fileobj
+            assert isinstance(ready, socket.socket)
+            data = ready.recv(65536)
             if not data.startswith(b"HTTP/1.1 200"):
                 raise SystemExit(f"not a 200: {data[:200]!r}")
             while not data.rstrip().endswith(b"}"):
-                data += client.recv(65536)
+                data += ready.recv(65536)
             answered += 1
-            client.sendall(message)
+            ready.sendall(message)
     for key in list(selector.get_map().values()):
         assert isinstance(key.fileobj, socket.socket)
         key.fileobj.close()

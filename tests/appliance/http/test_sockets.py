@@ -1,0 +1,108 @@
+"""WebSockets over real sockets."""
+
+from pathlib import Path
+
+import pytest
+import trio
+from trio_websocket import connect_websocket_url
+
+from appliance.credentials.kinds import Caller
+from appliance.http.limits import Limits
+from appliance.http.server import Dispatch, Edge
+from tests.appliance.http.edge_kit import Raw, Running, authenticate, request, serving
+from tests.appliance.http.test_hostile import UPGRADE
+
+
+def url(running: Running, path: str = "/kit/ws") -> str:
+    return f"ws://127.0.0.1:{running.address[1]}{path}"
+
+
+async def close_code(client: Raw) -> int:
+    """Read up to the close frame and return its code."""
+    await client.until(b"\x88")
+    return int.from_bytes((await client.exactly(3))[1:], "big")
+
+
+async def test_websocket_echoes_text_and_bytes(tmp_path: Path, dispatch: Dispatch) -> None:
+    async with serving(tmp_path, dispatch=dispatch) as running, trio.open_nursery() as nursery:
+        client = await connect_websocket_url(nursery, url(running))
+        for message in ("hello", b"\x00\xff", "", "x" * 100_000):
+            await client.send_message(message)
+            assert await client.get_message() == message
+        await client.aclose()
+
+
+async def test_websocket_frame_sent_with_the_upgrade_is_not_lost(tmp_path: Path, dispatch: Dispatch) -> None:
+    async with serving(tmp_path, dispatch=dispatch) as running:
+        client = await running.connect()
+        await client.send(UPGRADE + b"\x81\x82\x00\x00\x00\x00hi")
+        assert b" 101 " in await client.until(b"\r\n\r\n")
+        await client.until(b"\x81\x02hi")  # a ping may come first
+
+
+async def test_websocket_closes_with_1011_when_its_handler_fails(
+    tmp_path: Path, dispatch: Dispatch, logged: list[dict[str, object]]
+) -> None:
+    async with serving(tmp_path, dispatch=dispatch) as running:
+        client = await running.connect()
+        await client.send(UPGRADE + b"\x81\x85\x00\x00\x00\x00crash")
+        assert await close_code(client) == 1011
+    assert [entry["event"] for entry in logged if entry["log_level"] == "error"] == ["request failed"]
+
+
+@pytest.mark.parametrize(("path", "status"), [("/kit/nowhere", 404), ("/kit/hello", 404)])
+async def test_websocket_is_refused_where_none_is_declared(
+    tmp_path: Path, dispatch: Dispatch, path: str, status: int
+) -> None:
+    async with serving(tmp_path, dispatch=dispatch) as running:
+        client = await running.connect()
+        assert (await client.ask(UPGRADE.replace(b"/kit/ws", path.encode()))).status == status
+
+
+async def test_websocket_of_a_refused_caller_is_answered_in_the_surfaces_shape(
+    tmp_path: Path, dispatch: Dispatch
+) -> None:
+    async with serving(tmp_path, dispatch=dispatch) as running:
+        client = await running.connect()
+        reply = await client.ask(UPGRADE.replace(b"Host:", b"Authorization: Bearer wrong\r\nHost:"))
+        assert (reply.status, reply.body) == (401, b'{"ok":false,"detail":"who are you","field":""}')
+
+
+async def test_plain_get_of_a_websocket_path_is_not_found(tmp_path: Path, dispatch: Dispatch) -> None:
+    async with serving(tmp_path, dispatch=dispatch) as running:
+        client = await running.connect()
+        assert (await client.ask(request("GET", "/kit/ws"))).status == 404
+
+
+async def test_websocket_message_over_the_limit_closes_it(tmp_path: Path, dispatch: Dispatch) -> None:
+    limits = Limits(websocket_message_bytes=1000)
+    async with serving(tmp_path, dispatch=dispatch, limits=limits) as running:
+        client = await running.connect()
+        await client.send(UPGRADE + b"\x81\xfe\x07\xd0\x00\x00\x00\x00" + b"x" * 2000)
+        assert await close_code(client) == 1009
+
+
+async def test_websocket_ends_when_its_credential_is_gone(tmp_path: Path) -> None:
+    valid = True
+
+    def still_valid(caller: Caller) -> bool:
+        return valid
+
+    edge = Edge(authenticate=authenticate, still_valid=still_valid)
+    limits = Limits(stream_recheck_seconds=0.05)
+    async with serving(tmp_path, edge=edge, limits=limits) as running:
+        client = await running.connect()
+        await client.send(UPGRADE)
+        await client.until(b"\r\n\r\n")
+        valid = False
+        assert await close_code(client) == 1008
+
+
+async def test_websocket_is_told_when_the_server_stops(tmp_path: Path) -> None:
+    async with serving(tmp_path) as running:
+        client = await running.connect()
+        await client.send(UPGRADE)
+        await client.until(b"\r\n\r\n")
+        running.nursery.cancel_scope.cancel()
+        with trio.CancelScope(shield=True), trio.fail_after(5):
+            assert await close_code(client) == 1001
