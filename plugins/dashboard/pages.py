@@ -26,7 +26,6 @@ POLICY: Final = "; ".join(
 
 HEADERS: Final = (
     ("Content-Security-Policy", POLICY),
-    ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
     # The setup token stands in a fragment, which no Referer carries; the path is nobody else's business either.
     ("Referrer-Policy", "no-referrer"),

@@ -2,8 +2,9 @@
 
 import secrets
 from typing import Any, Final
+from urllib.parse import urlencode
 
-from appliance.plugin import Answer, Call, Cookie, Kind, Surface
+from appliance.plugin import Answer, Call, Cookie, Kind, Redirect, Surface
 
 from .accept import prefers_html
 from .assets import read_assets
@@ -16,10 +17,10 @@ api = Surface("dashboard", prefixes=("/ui",), slash="both")
 
 
 @api.get("/", caller=ANYONE, access="public")
-async def root(call: Call[None]) -> Answer:
+async def root(call: Call[None]) -> Answer | Redirect:
     """Answer browsers with the overview, programs with what this is."""
     if prefers_html(call.head.header(b"accept")):
-        return page("overview")
+        return _for_people(call, "overview")
     about: dict[str, Any] = {"ok": True, "service": "appliance", "docs": "/docs", "openapi": "/openapi.json"}
     # Front ends read this cookie by name and send its value back in a header; see the CSRF rules of the edge.
     cookie = Cookie(name=CSRF_COOKIE, value=secrets.token_urlsafe(32), http_only=False)
@@ -45,21 +46,21 @@ async def reset(call: Call[None]) -> Answer:
 
 
 @api.get("/ui/people", caller=ANYONE, access="public")
-async def people(call: Call[None]) -> Answer:
+async def people(call: Call[None]) -> Answer | Redirect:
     """Show people and tokens."""
-    return page("people")
+    return _for_people(call, "people")
 
 
 @api.get("/ui/plugins", caller=ANYONE, access="public")
-async def plugins(call: Call[None]) -> Answer:
+async def plugins(call: Call[None]) -> Answer | Redirect:
     """Show plugins and their states."""
-    return page("plugins")
+    return _for_people(call, "plugins")
 
 
 @api.get("/ui/events", caller=ANYONE, access="public")
-async def events(call: Call[None]) -> Answer:
+async def events(call: Call[None]) -> Answer | Redirect:
     """Show what has happened."""
-    return page("events")
+    return _for_people(call, "events")
 
 
 @api.get("/ui/static/{path:path}", caller=ANYONE, access="public")
@@ -72,6 +73,13 @@ async def static(call: Call[None]) -> Answer:
 async def favicon(call: Call[None]) -> Answer:
     """Give the icon to whoever asks for it by its old name."""
     return _asset(call, "favicon.svg")
+
+
+def _for_people(call: Call[None], name: str) -> Answer | Redirect:
+    """Answer with a page, or lead a browser without a session to login before it loads what it could not fill."""
+    if call.caller.kind is Kind.ANONYMOUS:
+        return Redirect(location=f"/login?{urlencode({'next': call.head.path})}")
+    return page(name)
 
 
 def _asset(call: Call[None], name: str) -> Answer:

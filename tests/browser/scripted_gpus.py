@@ -3,6 +3,7 @@
 It knows only the public contract. A file ``no-gpu`` beside it takes the driver away.
 """
 
+import os
 from pathlib import Path
 
 from attrs import define, field
@@ -82,9 +83,7 @@ class Scripted:
             clock_memory_mhz=3201.0,
             throttle_reasons=("power cap",),
             processes=(
-                GpuProcess(
-                    pid=4811, user=HOSTILE, command=f"python {HOSTILE}", vram_used_bytes=31 * GIB, sm_percent=87.0
-                ),
+                GpuProcess(pid=5_000_001, command=f"python {HOSTILE}", vram_used_bytes=31 * GIB, sm_percent=87.0),
             ),
             missing={"fan_percent": f"this GPU has no fan {HOSTILE}"},
         )
@@ -110,9 +109,7 @@ class Scripted:
             vram_used_bytes=9 * GIB,
             processes=(
                 GpuProcess(
-                    pid=4812,
-                    user="ben",
-                    command="vllm serve",
+                    pid=os.getpid(),
                     vram_used_bytes=9 * GIB,
                     missing={"sm_percent": "MIG: the driver has no per-process figure"},
                 ),

@@ -9,6 +9,13 @@ from tests.browser.conftest import log_in, shoot
 from tests.browser.served import ADMIN, Served
 
 
+@pytest.fixture
+def site(fresh: Served) -> Served:
+    """An appliance for each test: what strangers may ask for in a minute is limited."""
+    fresh.set_up()
+    return fresh
+
+
 def test_overview_leads_to_login_and_back_to_where_one_was(page: Page, site: Served) -> None:
     page.goto(f"{site.base}/ui/events")
     expect(page).to_have_url(re.compile(r"/login\?next=%2Fui%2Fevents$"))

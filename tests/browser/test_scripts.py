@@ -1,18 +1,22 @@
 """The scripts' own rules, asked in the browser that runs them."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from tests.browser.served import Served
 
 
-@pytest.fixture
-def scripts(page: Page, site: Served) -> Page:
+@pytest.fixture(scope="module")
+def scripts(browser: Browser, site: Served) -> Iterator[Page]:
     """A page of ours from which modules can be imported; it stays where it is."""
+    context = browser.new_context()
+    page = context.new_page()
     page.goto(f"{site.base}/setup")
-    return page
+    yield page
+    context.close()
 
 
 def told(page: Page, module: str, function: str, *arguments: Any) -> Any:

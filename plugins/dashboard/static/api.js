@@ -25,7 +25,8 @@ export function rememberSignedIn(signedIn) {
   } catch { /* storage may be forbidden; then the login page says less */ }
 }
 
-function wasSignedIn() {
+/** Whether this browser had a session when it last looked. */
+export function wasSignedIn() {
   try {
     return localStorage.getItem(SIGNED_IN) === "1";
   } catch {
@@ -42,10 +43,7 @@ export function safeNext(value) {
 
 /** Go to the login page and come back here afterwards. */
 export function toLogin() {
-  const query = new URLSearchParams({ next: location.pathname + location.search });
-  if (wasSignedIn()) query.set("ended", "1");
-  rememberSignedIn(false);
-  location.replace(`/login?${query}`);
+  location.replace(`/login?${new URLSearchParams({ next: location.pathname + location.search })}`);
 }
 
 /** Ask the API; returns the decoded answer (null for an empty one). Options: `method`, `body`, `stay` (401 raises). */

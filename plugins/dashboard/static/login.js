@@ -1,6 +1,6 @@
 // The login page: says plainly why one is here, what went wrong, and goes back to where one was.
 
-import { ask, rememberSignedIn, safeNext } from "./api.js";
+import { ask, rememberSignedIn, safeNext, wasSignedIn } from "./api.js";
 import { el, notice } from "./dom.js";
 import { field, onSubmit, password } from "./forms.js";
 
@@ -20,9 +20,8 @@ place.replaceChildren(
     el("p", { class: "small muted" }, "No account yet: open the one-time link that the appliance printed at its start, or print another on the host with ", el("code", {}, "appliance setup-link"), "."),
     el("p", { class: "small muted" }, "Password forgotten: ", el("code", {}, "appliance user reset NAME"), " on the host gives a link to set a new one.")));
 
-if (query.has("ended")) said.append(notice("warning", "Your session has ended. Log in to go on where you were."));
+if (query.has("next") && wasSignedIn()) said.append(notice("warning", "Your session has ended. Log in to go on where you were."));
 else if (query.has("left")) said.append(notice("ok", "You are logged out."));
-else if (query.has("ready")) said.append(notice("ok", "Your password is set. Log in with it."));
 
 onSubmit(form, button, async () => {
   name.fail(name.value.trim() ? "" : "Enter your name.");

@@ -56,8 +56,9 @@ function card(plugin) {
       serviceLine.hidden = running.length === 0;
       text(services, running.join("; "));
       reason.hidden = !why;
+      attribute(reason, "class", level === "critical" ? "notice critical" : "notice");
       text(reason, why);
-      restart.hidden = one.state !== "failed" || !["operator", "admin"].includes(person.role);
+      restart.hidden = one.state !== "failed" || running.length === 0 || !["operator", "admin"].includes(person.role);
     },
   };
 }

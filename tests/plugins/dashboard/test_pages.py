@@ -31,7 +31,6 @@ def test_page_is_html_that_no_cache_keeps(name: str) -> None:
     assert answer.content_type == "text/html; charset=utf-8"
     assert headers["Cache-Control"] == "no-store"
     assert headers["Vary"] == "Accept"
-    assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Referrer-Policy"] == "no-referrer"
 
 

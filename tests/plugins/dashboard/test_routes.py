@@ -4,13 +4,16 @@ from collections.abc import Mapping
 
 import pytest
 
+from appliance.credentials.kinds import ANONYMOUS, Caller, Kind, Role
 from appliance.errors import PathNotFound
-from appliance.surface import Answer, Call, Head
+from appliance.surface import Answer, Call, Head, Redirect
 from plugins.dashboard import routes
 from plugins.dashboard.assets import read_assets
 
 
-def call(path: str, *headers: tuple[bytes, bytes], values: Mapping[str, str] | None = None) -> Call[None]:
+def call(
+    path: str, *headers: tuple[bytes, bytes], values: Mapping[str, str] | None = None, signed_in: bool = True
+) -> Call[None]:
     head = Head(
         method="GET",
         path=path,
@@ -22,7 +25,10 @@ def call(path: str, *headers: tuple[bytes, bytes], values: Mapping[str, str] | N
         scheme="http",
         path_values=values or {},
     )
-    return Call(head=head, body=None)
+    return Call(head=head, caller=ANA if signed_in else ANONYMOUS, body=None)
+
+
+ANA = Caller(kind=Kind.SESSION, role=Role.VIEWER, name="ana")
 
 
 def test_every_path_is_public_since_pages_hold_no_data() -> None:
@@ -37,12 +43,25 @@ def test_only_the_agreed_paths_are_claimed() -> None:
 
 async def test_root_is_the_overview_for_browsers() -> None:
     answer = await routes.root(call("/", (b"accept", b"text/html,*/*;q=0.8")))
+    assert isinstance(answer, Answer)
     assert answer.content_type == "text/html; charset=utf-8"
     assert b"overview.js" in answer.model
 
 
+async def test_browser_without_session_is_led_to_login_and_back() -> None:
+    answer = await routes.root(call("/", (b"accept", b"text/html"), signed_in=False))
+    assert answer == Redirect(location="/login?next=%2F")
+    assert await routes.events(call("/ui/events", signed_in=False)) == Redirect(location="/login?next=%2Fui%2Fevents")
+
+
+async def test_setup_and_login_are_for_everybody() -> None:
+    for page in (routes.login, routes.setup, routes.reset):
+        assert (await page(call("/", signed_in=False))).content_type == "text/html; charset=utf-8"
+
+
 async def test_root_is_json_with_a_csrf_cookie_for_programs() -> None:
-    answer = await routes.root(call("/", (b"accept", b"application/json")))
+    answer = await routes.root(call("/", (b"accept", b"application/json"), signed_in=False))
+    assert isinstance(answer, Answer)
     assert answer.model["ok"] is True
     assert answer.model["service"] == "appliance"
     (cookie,) = answer.cookies
