@@ -18,7 +18,8 @@ class DeviceEvent:
     """Something a driver reported that is worth keeping: an XID, an ECC error, a GPU that went away or came back."""
 
     kind: str
-    """Dotted and stable: ``gpu.xid``, ``gpu.ecc``, ``gpu.lost``, ``gpu.returned``, ``gpu.driver_reloaded``."""
+    """Dotted and stable: ``gpu.xid``, ``gpu.ecc``, ``gpu.driver_reloaded``; core itself tells ``gpu.lost``,
+    ``gpu.returned`` and, for MIG instances, ``gpu.removed``."""
     gpu_id: str
     message: str
     """One sentence for people."""

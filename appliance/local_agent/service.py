@@ -112,6 +112,7 @@ class LocalAgent:
 
     @property
     def name(self) -> str:
+        """What it is called in ``/readyz`` and the log."""
         return "local-agent"
 
     @property

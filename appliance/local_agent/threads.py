@@ -31,6 +31,7 @@ class OwnThread(Generic[AnswerT]):
         self._calls: SimpleQueue[int | None] = SimpleQueue()
         self._idle = threading.Event()
         self._idle.set()
+        self._is_stopping = False
         self._done: Done[AnswerT] | None = None
         self._wake: Callable[[], object] | None = None
         self._lock = threading.Lock()
@@ -38,11 +39,14 @@ class OwnThread(Generic[AnswerT]):
 
     @property
     def is_busy(self) -> bool:
-        """Whether a call is still under way."""
-        return not self._idle.is_set()
+        """Whether a call is still under way, or the thread is still to end."""
+        return self._is_stopping or not self._idle.is_set()
 
     def begin(self, argument: int) -> bool:
-        """Start a call; return ``False`` and do nothing while the one before is still under way."""
+        """Start a call; return ``False`` and do nothing while the one before is still under way.
+
+        After `stop`, once that is done, the next call gets a new thread.
+        """
         if self.is_busy:
             return False
         if self._thread is None:
@@ -81,7 +85,8 @@ class OwnThread(Generic[AnswerT]):
 
     def stop(self) -> None:
         """Let the thread close what it holds and end, as soon as the call under way allows."""
-        if self._thread is not None:
+        if self._thread is not None and not self._is_stopping:
+            self._is_stopping = True
             self._idle.clear()
             self._calls.put(None)
 
@@ -89,25 +94,23 @@ class OwnThread(Generic[AnswerT]):
         while True:
             argument = self._calls.get()
             if argument is None:
-                self._finish(None, self._run_close)
-                return
-            self._finish(argument, lambda: None)
-
-    def _finish(self, argument: int | None, last: Callable[[], None]) -> None:
-        if argument is not None:
+                break
             try:
                 self._done = Done(self._work(argument), None)
             except Exception as error:  # the edge of a backend: its failure is its own
                 self._done = Done(None, error)
-        last()
+            if not self._is_stopping:
+                self._rest()
+        try:
+            self._close()
+        except Exception as error:  # close must not raise; one that does has nobody left to tell but this
+            self._done = Done(None, error)
+        self._thread, self._is_stopping = None, False
+        self._rest()
+
+    def _rest(self) -> None:
         with self._lock:
             self._idle.set()
             wake, self._wake = self._wake, None
         if wake is not None:
             wake()
-
-    def _run_close(self) -> None:
-        try:
-            self._close()
-        except Exception as error:  # close must not raise; one that does has nobody left to tell but this
-            self._done = Done(None, error)

@@ -39,6 +39,7 @@ class Amd:
 
     @property
     def name(self) -> str:
+        """What it is called in ``/readyz``, ``doctor`` and the dashboard."""
         return "amd"
 
     def open(self) -> str:

@@ -42,6 +42,7 @@ class Nvml:
 
     @property
     def name(self) -> str:
+        """What it is called in ``/readyz``, ``doctor`` and the dashboard."""
         return "nvidia"
 
     def open(self) -> str:

@@ -100,6 +100,17 @@ async def test_slow_driver_delays_the_start_by_half_a_second_at_most_and_comes_s
                 nursery.cancel_scope.cancel()
 
 
+async def test_agent_that_was_stopped_can_run_again(tmp_path: Path) -> None:
+    backend = Scripted()
+    async with parts(tmp_path, backend) as made:
+        for _ in range(2):
+            async with trio.open_nursery() as nursery:
+                with trio.fail_after(5):
+                    await nursery.start(made.agent.run)
+                nursery.cancel_scope.cancel()
+    assert backend.calls == ["open", "read", "close"] * 2
+
+
 async def test_gpus_of_a_backend_that_cannot_read_are_unknown_not_lost(tmp_path: Path) -> None:
     backend = Scripted()
     async with parts(tmp_path, backend) as made:
