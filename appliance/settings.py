@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import attrs
 from attrs import evolve, field, fields, frozen
-from attrs.validators import and_, deep_iterable, ge, le, max_len
+from attrs.validators import and_, deep_iterable, ge, le
 
 from appliance.listeners import Address, parse_address
 
@@ -137,9 +137,7 @@ class ListenerSettings:
     certificate: str = setting("", help="File of the TLS certificate and its chain, PEM; empty: one of our own making.")
     key: str = setting("", help="File of the certificate's private key, PEM.")
     site: str = setting("", help="Folder of another web front end to serve here in place of our own pages.")
-    mode: str = setting(
-        "0600", help="Permissions of a unix socket, octal.", validator=and_(max_len(4), _text_rule(_check_mode))
-    )
+    mode: str = setting("0600", help="Permissions of a unix socket, octal.", validator=_text_rule(_check_mode))
     group: str = setting("", help="Group that a unix socket is given to; empty: our own.")
 
     @property
