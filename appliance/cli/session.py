@@ -78,6 +78,12 @@ class Session:
             os.setgroups([owner.st_gid])
             os.setgid(owner.st_gid)
             os.setuid(owner.st_uid)
+            if not os.access(os.__file__, os.R_OK):
+                place = os.path.dirname(os.__file__)
+                raise CommandFailed(
+                    f"{self.data_dir} belongs to uid {owner.st_uid}, who cannot read the Python at {place}",
+                    hint="use a Python that everybody may read, such as /usr/bin/python3",
+                )
 
     def remote(self) -> HttpApi | None:
         """Return the API at ``--server`` (or the address of ``appliance login``), ``None`` for this host's own."""
