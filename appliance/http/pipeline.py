@@ -51,7 +51,7 @@ class Authenticator(Protocol):
 class Auditor(Protocol):
     """Is told of each success that the audit log wants; must not block."""
 
-    def __call__(self, exchange: "Exchange") -> None:
+    def __call__(self, exchange: "Exchange", /) -> None:
         """Take one finished exchange."""
         ...
 

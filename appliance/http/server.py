@@ -146,13 +146,14 @@ async def serve(
     application = Application(edge)
     asgi: Any = application
     server = Server(edge, limits, _PROTOCOLS[dispatch], ASGIWrapper(asgi), _config(limits), faults)
+    gone = trio.Event()
     async with trio.open_nursery() as outer:
-        for route in (route for one in listening for route in one.table.routes if route.mount is not None):
-            if not route.in_process and id(route.mount) not in application.blueprints:
-                application.blueprints[id(route.mount)] = await outer.start(run_blueprint, route.mount)
         stop = trio.Event()
-        handlers, drain = await outer.start(_hold_open, stop)
+        handlers, drain = await outer.start(_hold_open, stop, gone)
         try:
+            for route in (route for one in listening for route in one.table.routes if route.mount is not None):
+                if not route.in_process and id(route.mount) not in application.blueprints:
+                    application.blueprints[id(route.mount)] = await outer.start(run_blueprint, route.mount, gone)
             async with trio.open_nursery() as accepting:
                 for one in listening:
                     for bound in one.listener.sockets:
@@ -162,19 +163,23 @@ async def serve(
                 task_status.started([bound.getsockname() for one in listeners for bound in one.sockets])
         finally:
             drain.deadline = trio.current_time() + limits.drain_seconds
-            outer.cancel_scope.deadline = drain.deadline + 1.0
             await server.stop()
             stop.set()
             for bound in (bound for one in listeners for bound in one.sockets):
                 bound.close()
 
 
-async def _hold_open(stop: trio.Event, *, task_status: trio.TaskStatus[tuple[trio.Nursery, trio.CancelScope]]) -> None:
+async def _hold_open(
+    stop: trio.Event, gone: trio.Event, *, task_status: trio.TaskStatus[tuple[trio.Nursery, trio.CancelScope]]
+) -> None:
     """Hold the nursery of connections: not cancelled with the server, but bounded by its scope's deadline."""
-    with trio.CancelScope(shield=True) as scope:
-        async with trio.open_nursery() as nursery:
-            task_status.started((nursery, scope))
-            await stop.wait()
+    try:
+        with trio.CancelScope(shield=True) as scope:
+            async with trio.open_nursery() as nursery:
+                task_status.started((nursery, scope))
+                await stop.wait()
+    finally:
+        gone.set()
 
 
 async def _accept(server: Server, one: Listening, bound: socket.socket, handlers: trio.Nursery) -> None:

@@ -1,6 +1,7 @@
 """Hostile JSON and query strings: a model or a `BadInput` that names the field, and the same verdict both ways."""
 
 import json
+from contextlib import suppress
 from typing import Any, Literal
 
 import attrs
@@ -143,7 +144,7 @@ def test_literals_and_pairs_are_held_to_their_choices() -> None:
 
 @attrs.frozen(kw_only=True)
 class Converted:
-    name: str = field(converter=str.lower)
+    name: str = field(converter=str)
 
 
 @attrs.frozen(kw_only=True)
@@ -191,10 +192,8 @@ def test_fast_and_strict_reader_give_the_same_verdict(body: dict[str, Any]) -> N
 @settings(max_examples=300, deadline=None)
 def test_any_bytes_are_a_model_or_bad_input(data: bytes) -> None:
     for reader in (LENIENT, STRICT):
-        try:
+        with suppress(BadInput):
             assert isinstance(reader.read(data), Model)
-        except BadInput:
-            pass
 
 
 @frozen(kw_only=True)

@@ -42,7 +42,7 @@ async def test_terminated_is_set_without_waiting() -> None:
     context = WorkerContext(None)
     coroutine = context.terminated.set()
     try:
-        coroutine.send(None)  # type: ignore[attr-defined]
+        coroutine.send(None)
     except StopIteration:
         pass
     else:

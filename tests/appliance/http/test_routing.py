@@ -7,7 +7,7 @@ import pytest
 from appliance.errors import Busy, MethodNotAllowed, PathNotFound
 from appliance.http.paths import NotAPath, pattern_of, segments_of, split_target
 from appliance.http.routing import ClaimConflict, Table
-from appliance.surface import Call, Slash, Surface
+from appliance.surface import Call, Slash, Socket, Surface
 
 
 def surface(name: str, *claims: str, slash: Slash = "exact", prefixes: tuple[str, ...] = ()) -> Surface:
@@ -16,10 +16,13 @@ def surface(name: str, *claims: str, slash: Slash = "exact", prefixes: tuple[str
     async def handler(call: Call[None]) -> None:
         """Answer nothing."""
 
+    async def talk(call: Call[None], socket: Socket) -> None:
+        """Say nothing."""
+
     for claim in claims:
         method, _, path = claim.partition(" ")
         if method == "WS":
-            made.websocket(path)(handler)
+            made.websocket(path)(talk)
         else:
             getattr(made, method.lower())(path)(handler)
     return made
