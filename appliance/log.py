@@ -66,7 +66,7 @@ def configure(
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
             *renderer,
         ],
-        wrapper_class=structlog.BoundLogger,
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),  # the level that changes is `drop`'s
         logger_factory=lambda *_: _Lines(stream),
         cache_logger_on_first_use=True,
     )
