@@ -2,6 +2,10 @@
 
 import importlib
 import json
+import os
+import stat
+import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +16,7 @@ from appliance.cli.api import CommandFailed, Reply
 from appliance.cli.session import Session
 from appliance.commands import Command
 
-CACHE = Path("cache") / "commands.json"
-"""Below the data directory."""
+CACHE = "commands.json"
 
 
 @define
@@ -44,6 +47,32 @@ class CommandApi:
         return CommandFailed(message, hint=hint)
 
 
+def cache_file(session: Session) -> Path | None:
+    """Return where the list of commands is kept: with the data, else in our own cache; ``None`` when neither is ours.
+
+    What the list names is imported when it is run, so it is read only from a folder that nobody else can write.
+    """
+    kept_with_data = session.data_dir / "cache"
+    if os.geteuid() == 0:
+        own = Path("/var/cache/appliance")
+    else:
+        own = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "appliance"
+        with suppress(OSError):
+            own.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder, name in ((kept_with_data, CACHE), (own, f"commands-{_short_hash(session.data_dir)}.json")):
+        try:
+            state = folder.lstat()
+        except OSError:
+            continue
+        if stat.S_ISDIR(state.st_mode) and state.st_uid == os.geteuid() and not state.st_mode & 0o022:
+            return folder / name
+    return None
+
+
+def _short_hash(path: Path) -> str:
+    return f"{zlib.crc32(os.fsencode(path)):08x}"
+
+
 def stamp(folders: list[Path]) -> list[list[Any]]:
     """Return path, modification time and size of every plugin file: what a cached list of commands is good for."""
     found = []
@@ -65,11 +94,11 @@ def plugin_commands(session: Session) -> dict[str, Command]:
     dropped = session.data_dir / "plugins"
     if dropped not in folders:
         folders.append(dropped)
-    cache, now = session.data_dir / CACHE, stamp(folders)
+    cache, now = cache_file(session), stamp(folders)
     if session.config_file is not None:
         now.append([str(session.config_file), session.config_file.stat().st_mtime_ns])
     try:
-        cached = json.loads(cache.read_text(encoding="utf-8"))
+        cached = json.loads(cache.read_text(encoding="utf-8")) if cache is not None else {}
         if cached["stamp"] == now:
             return {one["name"]: Command(**one) for one in cached["commands"]}
     except (OSError, ValueError, KeyError, TypeError):
@@ -77,12 +106,11 @@ def plugin_commands(session: Session) -> dict[str, Command]:
     from appliance.cli.offline import declared_commands
 
     found = declared_commands(session.data_dir, session.config_file)
-    draft = cache.with_suffix(".new")
-    try:
-        draft.write_text(json.dumps({"stamp": now, "commands": [asdict(one) for one in found]}), encoding="utf-8")
-        draft.replace(cache)
-    except OSError:
-        pass  # no writable cache, no cache: plugins are asked again next time
+    if cache is not None:
+        draft = cache.with_suffix(f".{os.getpid()}")
+        with suppress(OSError):  # no room for a cache, no cache: plugins are asked again next time
+            draft.write_text(json.dumps({"stamp": now, "commands": [asdict(one) for one in found]}), encoding="utf-8")
+            draft.replace(cache)
     return {one.name: one for one in found}
 
 
