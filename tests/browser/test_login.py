@@ -117,5 +117,7 @@ def test_second_browser_needs_its_own_login(page: Page, site: Served, context: B
     log_in(page, site)
     assert context.browser is not None
     other = context.browser.new_context()
-    assert other.request.get(f"{site.base}/api/appliance/overview").status == 401
+    stranger = other.new_page()
+    stranger.goto(site.base)
+    expect(stranger).to_have_url(f"{site.base}/login?next=%2F")
     other.close()

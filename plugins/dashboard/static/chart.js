@@ -98,7 +98,7 @@ export class Chart {
     const axis = { stroke: colour("--muted"), grid: { stroke: colour("--grid"), width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif" };
     const kind = this.kind;
     const options = {
-      width, height: 116, series, bands, legend: { show: false }, padding: [8, 8, 0, 0],
+      width, height: 116, series, bands, legend: { show: false }, padding: [8, 22, 0, 0],
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 }, sync: { key: "overview" } },
       scales: {
         x: { time: true, range: () => this.window },
