@@ -325,3 +325,56 @@ async def test_hung_driver_call_costs_this_backend_its_samples_until_it_answers(
     finally:
         script.write(gpu(0))
         made.close(2.0)
+
+
+def test_older_driver_is_read_through_the_older_functions(script: Script, backend: Nvml) -> None:
+    old = ("nvmlDeviceGetMemoryInfo_v2", "nvmlDeviceGetCurrentClocksEventReasons")
+    script.write(gpu(0, *(f"fault {name} function_not_found" for name in old)))
+    backend.open()
+    sample = backend.read(0).samples[0]
+    assert sample.vram_used_bytes == 33501282304 + 630194176, "the first version counts what is reserved as used"
+    assert "vram_used_bytes" not in sample.missing
+    assert sample.throttle_reasons == ("power cap",)
+
+
+def test_gpu_without_row_remapping_or_process_lists_says_so(script: Script, backend: Nvml) -> None:
+    hidden = ("nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetGraphicsRunningProcesses_v3")
+    script.write(gpu(0, *(f"fault {name} no_permission" for name in hidden), rows_corrected=None))
+    backend.open()
+    sample = backend.read(0).samples[0]
+    assert sample.processes is None
+    assert sample.missing["processes"] == "the driver shows it to root only"
+    assert (sample.remap_pending, sample.remap_failed) == (None, None)
+    assert sample.missing["remap_failed"]
+
+
+def test_share_of_a_process_that_only_root_may_see_says_so(script: Script, backend: Nvml) -> None:
+    script.write(gpu(0, "process 5 compute 10 20", "fault nvmlDeviceGetProcessUtilization no_permission"))
+    backend.open()
+    processes = backend.read(0).samples[0].processes
+    assert processes is not None
+    assert processes[0].sm_percent is None
+    assert processes[0].missing["sm_percent"] == "the driver shows it to root only"
+
+
+def test_field_values_that_fail_together_are_each_missing(script: Script, backend: Nvml) -> None:
+    script.write(gpu(0, "fault nvmlDeviceGetFieldValues unknown"))
+    backend.open()
+    sample = backend.read(0).samples[0]
+    assert (sample.memory_temperature_celsius, sample.nvlink_rx_bytes_total) == (None, None)
+    assert sample.missing["memory_temperature_celsius"] == "the driver answered: Unknown Error"
+
+
+def test_driver_that_fails_half_way_through_opening_is_told(script: Script, backend: Nvml) -> None:
+    script.write("fault nvmlDeviceGetCount_v2 unknown", gpu(0))
+    with pytest.raises(DeviceUnavailable, match="Unknown Error"):
+        backend.open()
+    backend.close()
+    script.write(gpu(0))
+    assert "1 GPU" in backend.open()
+
+
+def test_failed_remap_is_critical(script: Script, backend: Nvml) -> None:
+    script.write(gpu(0, remap_failed=1))
+    backend.open()
+    assert [(event.level, event.data["remap"]) for event in backend.read(0).events] == [("critical", "failed")]
