@@ -118,6 +118,9 @@ class HardenedH11(H11Protocol):
         await super()._create_stream(request)
         if type(self.stream) is not HTTPStream:
             self.link.work()
+            if self.stream is None or self.stream.closed:
+                # hypercorn has refused the handshake, says that it closes, and does not.
+                await self.send(Closed())
 
     def _match(self, request: h11.Request) -> Match:
         path, _ = split_target(request.target)

@@ -25,6 +25,7 @@ SEQUENCES = {
     "trailing bytes on an upgrade": [UPGRADE + b"\x00"],
     "client gone mid-answer": [request("GET", "/kit/big")],
     "websocket close and a late frame": [UPGRADE, b"\x88\x80\x00\x00\x00\x00", b"\x81\x80\x00\x00\x00\x00"],
+    "upgrade without a key": [b"GET /kit/ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n"],
     "truncated frame": [UPGRADE, b"\x81\xfe\x00"],
     "garbage request line": [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 nonsense\r\n\r\n"],
     "body shorter than announced": [b"POST /kit/beat HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nshort"],
@@ -220,6 +221,15 @@ async def test_h2c_upgrade_is_ignored(tmp_path: Path, dispatch: Dispatch) -> Non
         client = await running.connect()
         assert (await client.ask(H2C)).status == 200
         assert (await client.ask(request("GET", "/kit/hello"))).status == 200
+
+
+async def test_refused_websocket_handshake_ends_its_connection(tmp_path: Path, dispatch: Dispatch) -> None:
+    async with serving(tmp_path, dispatch=dispatch) as running:
+        for target in ("/kit/ws", "/kit/hello", "/kit/none"):
+            client = await running.connect()
+            head = f"GET {target} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n".encode()
+            assert (await client.ask(head)).status == 400
+            assert await client.is_closed()
 
 
 class Fail:
