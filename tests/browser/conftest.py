@@ -61,6 +61,9 @@ def _serve(folder: Path) -> Iterator[Served]:
     served.plugins.mkdir(parents=True, mode=0o700)
     shutil.copy(Path(__file__).parent / "scripted_gpus.py", served.plugins)
     (served.plugins / "scripted_gpus.py").chmod(0o600)
+    unwell = served.plugins / "unwell.py"
+    unwell.write_text('appliance_api = 1\nraise RuntimeError("the licence server is <b>away</b>")\n')
+    unwell.chmod(0o600)
     try:
         served.start()
         yield served

@@ -1,6 +1,7 @@
 """A plugin that is dropped into an appliance under test: three GPUs that move, hostile names, two panels.
 
-It knows only the public contract. A file ``no-gpu`` beside it takes the driver away.
+It knows only the public contract. A file ``no-gpu`` beside it takes the driver
+away, a file ``xid`` makes one XID happen.
 """
 
 import os
@@ -10,6 +11,7 @@ from attrs import define, field
 
 from appliance.plugin import (
     Core,
+    DeviceEvent,
     DeviceReading,
     DeviceUnavailable,
     Gpu,
@@ -65,7 +67,12 @@ class Scripted:
 
     def read(self, now_unix_us: int) -> DeviceReading:
         self.passes += 1
-        return DeviceReading(gpus=(_gpu(0), _gpu(1), MIG, _gpu(2)), samples=self._samples(now_unix_us))
+        happened = Path(__file__).with_name("xid")
+        events = ()
+        if happened.exists():
+            happened.unlink()
+            events = (DeviceEvent(kind="gpu.xid", gpu_id="GPU-0", message=f"XID 79 {HOSTILE}", level="critical"),)
+        return DeviceReading(gpus=(_gpu(0), _gpu(1), MIG, _gpu(2)), samples=self._samples(now_unix_us), events=events)
 
     def _samples(self, now: int) -> tuple[GpuSample, ...]:
         busy = GpuSample(
