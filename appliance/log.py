@@ -55,7 +55,8 @@ def configure(
         return line
 
     renderer: list[Any] = (
-        [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+        # Not its pretty tracebacks: they take a second each, and show the values of variables, secrets included.
+        [structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)]
         if is_text
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
     )

@@ -13,6 +13,7 @@ from appliance.data_folder import DataFolder
 from appliance.errors import BadConfiguration, ConfigProblem
 from appliance.http.auth import ListenerRules, Policy, read_networks
 from appliance.http.control import ControlSocket
+from appliance.http.limits import LOOPBACK, Limits
 from appliance.http.server import Listener, TlsFiles
 from appliance.listeners import Address, bind
 from appliance.settings import ListenerSettings, LiveSettings, Settings
@@ -142,6 +143,16 @@ def rules(bound: Sequence[Bound], control: ControlSocket) -> Mapping[str, Listen
     """Say whom each listener trusts."""
     found = {one.settings.address: ListenerRules(trust=one.settings.trust_in_force) for one in bound}
     return found | {str(control.path): ListenerRules(control=True)}
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Return the edge's limits as configured."""
+    server = settings.server
+    return Limits(
+        connections_per_peer=server.connections_per_address,
+        exempt=(*LOOPBACK, *server.proxies),
+        drain_seconds=server.drain_seconds,
+    )
 
 
 def policy(settings: Settings, surfaces_of: Mapping[str, Sequence[str]]) -> Policy:

@@ -68,12 +68,21 @@ async def _take_signals(
         async for number in signals:
             if number == signal.SIGHUP:
                 await _reload(running)
-            elif asked or not running:
+            elif asked:
+                _end_at_once(number)
+            elif not running:
                 nursery.cancel_scope.cancel()
                 return
             else:
                 asked = True
                 running[0].state.stop()
+
+
+def _end_at_once(number: int) -> None:
+    """Die of the signal: whatever was acknowledged is on disk, and who asks twice does not want to wait."""
+    log.warning("stopped_at_once", signal=signal.Signals(number).name)
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
 
 
 async def _run(nursery: trio.Nursery, options: Options, level: list[str], running: list[Running]) -> None:

@@ -8,7 +8,6 @@ import platform
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from ipaddress import ip_network
 from pathlib import Path
 
 import structlog
@@ -23,8 +22,7 @@ from appliance.errors import ApplianceError
 from appliance.failed_starts import FailedStarts
 from appliance.http.auth import Access
 from appliance.http.control import ControlSocket, control_socket
-from appliance.http.limits import LOOPBACK, Limits
-from appliance.http.pipeline import Edge
+from appliance.http.pipeline import Edge, Exchange
 from appliance.http.routing import ClaimConflict
 from appliance.http.server import serve
 from appliance.loading import Plugin
@@ -33,7 +31,7 @@ from appliance.people.sessions import CookieNames
 from appliance.run.core_parts import MIGRATIONS, CoreParts, open_core
 from appliance.run.failures import NO_CRASH, PathsClash, leaves
 from appliance.run.greeting import device_lines, door_lines, first_lines
-from appliance.run.listening import Bound, PublicUrl, bound_listeners, compose, policy, rules
+from appliance.run.listening import Bound, PublicUrl, bound_listeners, compose, limits_of, policy, rules
 from appliance.run.options import Options
 from appliance.run.plugins import Configured, PluginHost, bring_up_tables, configure, device_backends
 from appliance.run.readiness import Report
@@ -229,6 +227,7 @@ class _Inner:
             still_valid=access.still_valid,
             audit=parts.request_audit,
             allowed_origins=lambda: access.policy.allowed_origins,
+            access_log=self._log_request,
         )
         # A new policy reaches the next request; the first one comes from the constructor.
         self.settings.watch(lambda changed: setattr(access, "policy", policy(changed, surfaces_of)))
@@ -245,7 +244,7 @@ class _Inner:
         listeners = compose(self.bound, surfaces, self.control, known)
         async with _layer() as serving:
             try:
-                await serving.start(partial(serve, edge, listeners, limits=self._limits()))
+                await serving.start(partial(serve, edge, listeners, limits=limits_of(self.settings.current)))
             except ClaimConflict as error:
                 raise PathsClash(str(error), hint="turn one of the two plugins off: enabled = false") from error
             await self.host.tell_failures()
@@ -305,13 +304,16 @@ class _Inner:
             stop=self.whole.stop,
         )
 
-    def _limits(self) -> Limits:
-        server = self.settings.current.server
-        return Limits(
-            connections_per_peer=server.connections_per_address,
-            exempt=(*LOOPBACK, *(str(ip_network(one)) for one in server.proxies)),
-            drain_seconds=server.drain_seconds,
-        )
+    def _log_request(self, exchange: Exchange) -> None:
+        if self.settings.current.log.level == "debug":
+            log.debug(
+                "request",
+                method=exchange.head.method,
+                path=exchange.head.path,  # without the query: it may hold a secret
+                status=exchange.status,
+                caller=exchange.caller.name or exchange.caller.kind.value,
+                request_id=exchange.request_id,
+            )
 
     def _greet(self, setup_secret: str) -> None:
         say = self.whole.options.say

@@ -66,6 +66,18 @@ def test_text_is_for_people_and_auto_is_json_away_from_a_terminal() -> None:
     assert stream.getvalue().startswith("{")
 
 
+def test_a_traceback_for_people_shows_no_values_of_variables() -> None:
+    stream = io.StringIO()
+    log.configure(level=lambda: "info", form="text", stream=stream)
+    password = "correct horse"
+    try:
+        int(password[:0])
+    except ValueError:
+        structlog.get_logger().exception("failed")
+    assert "ValueError" in stream.getvalue()
+    assert password not in stream.getvalue()
+
+
 def test_the_standard_librarys_log_comes_out_the_same_way() -> None:
     stream = io.StringIO()
     log.configure(level=lambda: "info", form="json", stream=stream)

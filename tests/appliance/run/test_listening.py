@@ -1,0 +1,68 @@
+"""What the settings say about listeners, limits and callers."""
+
+from pathlib import Path
+
+import pytest
+
+from appliance.run.listening import limits_of, policy
+from appliance.settings import ListenerSettings, PeopleSettings, PluginSettings, ServerSettings, Settings
+from appliance.testing import running
+
+
+def test_limits_are_as_configured() -> None:
+    server = ServerSettings(connections_per_address=7, proxies=("10.1.0.0/16",), drain_seconds=3.0)
+    limits = limits_of(Settings(server=server))
+    assert (limits.connections_per_peer, limits.drain_seconds) == (7, 3.0)
+    assert limits.exempt == ("127.0.0.0/8", "::1/128", "10.1.0.0/16")
+
+
+def test_the_public_url_is_a_host_and_an_origin_of_ours() -> None:
+    found = policy(Settings(server=ServerSettings(public_url="https://gpu.example.net:8443", hosts=("a",))), {})
+    assert found.hosts == ("a", "gpu.example.net")
+    assert found.allowed_origins == ("https://gpu.example.net:8443",)
+
+
+def test_open_to_holds_for_every_surface_of_its_plugin_and_no_other() -> None:
+    settings = Settings(plugins={"swarm": PluginSettings(open_to=("10.0.0.0/8",))}, people=PeopleSettings())
+    found = policy(settings, {"swarm": ["build_swarm", "build_swarm_admin"], "other": ["other"]})
+    assert set(found.open_to) == {"build_swarm", "build_swarm_admin"}
+    assert found.admin_keys == ()
+
+
+@pytest.mark.parametrize(
+    ("address", "trust", "in_force"),
+    [
+        ("127.0.0.1:1", "auto", "owner"),
+        ("unix:/a", "auto", "owner"),
+        ("0.0.0.0:1", "auto", "none"),
+        ("127.0.0.1:1", "local", "local"),
+        ("127.0.0.1:1", "none", "none"),
+    ],
+)
+def test_trust_follows_the_address_unless_it_is_written(address: str, trust: str, in_force: str) -> None:
+    listener = ListenerSettings(address=address, trust=trust)  # type: ignore[arg-type]
+    assert listener.trust_in_force == in_force
+
+
+async def test_a_listener_serves_the_surfaces_it_names_and_core_always(tmp_path: Path) -> None:
+    config = '[[listeners]]\naddress = "127.0.0.1:0"\nsurfaces = ["core"]'
+    async with running(tmp_path, config=config, listen=()) as appliance:
+        assert (await appliance.get("/healthz")).status == 200
+        assert (await appliance.get("/login")).status == 404
+        assert (await appliance.control("GET", "/login")).status == 200
+
+
+async def test_a_unix_socket_is_served_with_its_mode_and_taken_away(tmp_path: Path) -> None:
+    path = tmp_path / "http.sock"
+    config = f'[[listeners]]\naddress = "unix:{path}"\nmode = "0660"\n[[listeners]]\naddress = "127.0.0.1:0"'
+    async with running(tmp_path, config=config, listen=()):
+        assert path.stat().st_mode & 0o777 == 0o660
+    assert not path.exists()
+
+
+async def test_a_tls_listener_makes_a_certificate_and_prints_its_fingerprint(tmp_path: Path) -> None:
+    config = '[[listeners]]\naddress = "127.0.0.1:0"\ntls = true'
+    async with running(tmp_path, config=config, listen=()) as appliance:
+        assert appliance.running.bound[0].url == f"https://127.0.0.1:{appliance.port}"
+        assert any("SHA-256 fingerprint " in line for line in appliance.said)
+        assert appliance.said[-1].startswith(" From another machine:  ssh -L ")
