@@ -130,7 +130,7 @@ async def test_absent_hardware_is_a_fact_not_a_fault() -> None:
 
 async def test_hung_backend_loses_its_samples_until_it_answers_and_nobody_elses() -> None:
     hung, fine = Scripted("hung"), Scripted("fine", gpus=(gpu("GPU-b"),))
-    with sampler(hung, fine, deadline_seconds=0.1) as made:
+    with sampler(hung, fine, deadline_seconds=0.5) as made:
         await made.sample_once()
         hung.go.clear()
         for _ in range(2):
@@ -160,7 +160,7 @@ async def test_hung_backend_delays_the_others_once_and_not_at_every_pass() -> No
 
 async def test_answer_that_came_too_late_for_its_pass_is_in_the_next() -> None:
     slow = Scripted("slow")
-    with sampler(slow, deadline_seconds=0.1) as made:
+    with sampler(slow, deadline_seconds=0.5) as made:
         slow.go.clear()
         assert (await made.sample_once()).sample.gpus == ()
         slow.go.set()
