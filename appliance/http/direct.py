@@ -51,6 +51,8 @@ class HardenedH11(H11Protocol):
     _head = b""
     _early = b""
     _opened = False
+    _is_websocket = False
+    _headers: list[tuple[bytes, bytes]]
 
     async def handle(self, event: Event) -> None:
         if isinstance(event, Closed):
@@ -99,7 +101,10 @@ class HardenedH11(H11Protocol):
             await self.send(Closed())
 
     async def _begin(self, request: h11.Request) -> None:
-        names = {name for name, _ in request.headers}
+        # h11's headers are a sequence in Python: looked through once.
+        self._headers = list(request.headers)
+        names = {name for name, _ in self._headers}
+        self._is_websocket = b"upgrade" in names and request.method == b"GET" and is_websocket_upgrade(self._headers)
         if request.http_version not in (b"1.1", b"1.0"):
             await self._refuse(505)
         elif b"content-length" in names and b"transfer-encoding" in names:
@@ -124,7 +129,7 @@ class HardenedH11(H11Protocol):
 
     def _match(self, request: h11.Request) -> Match:
         path, _ = split_target(request.target)
-        return self.link.table.match(request.method.decode("ascii"), path, websocket=is_websocket(request))
+        return self.link.table.match(request.method.decode("ascii"), path, websocket=self._is_websocket)
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """Never leave HTTP/1.1: an h2c upgrade is a header like any other."""
@@ -229,7 +234,7 @@ class DirectH11(HardenedH11):
     """Declared endpoints are answered here; only what streams, waits or belongs to a blueprint goes through ASGI."""
 
     async def _create_stream(self, request: h11.Request) -> None:
-        if is_websocket(request):
+        if self._is_websocket:
             await super()._create_stream(request)
             return
         method = request.method.decode("ascii")
@@ -237,7 +242,7 @@ class DirectH11(HardenedH11):
         if match.route is not None and not match.route.in_process:
             await super()._create_stream(request)
             return
-        headers = list(request.headers)
+        headers = self._headers
         head = head_of(method, request.target, headers, match, self.link)
         exchange = self.link.edge.open(match, head)
         stream = DirectStream(self, exchange)
@@ -363,12 +368,10 @@ def announced_bytes(headers: list[tuple[bytes, bytes]]) -> tuple[int, bool]:
     return 0, False
 
 
-def is_websocket(request: h11.Request) -> bool:
-    """Whether the request asks to become a WebSocket."""
-    if request.method != b"GET":
-        return False
+def is_websocket_upgrade(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether the headers ask to become a WebSocket."""
     upgrade = connection = False
-    for name, value in request.headers:
+    for name, value in headers:
         if name == b"upgrade":
             upgrade = value.strip().lower() == b"websocket"
         elif name == b"connection":
