@@ -68,7 +68,7 @@ class Scripted:
     def read(self, now_unix_us: int) -> DeviceReading:
         self.passes += 1
         happened = Path(__file__).with_name("xid")
-        events = ()
+        events: tuple[DeviceEvent, ...] = ()
         if happened.exists():
             happened.unlink()
             events = (DeviceEvent(kind="gpu.xid", gpu_id="GPU-0", message=f"XID 79 {HOSTILE}", level="critical"),)

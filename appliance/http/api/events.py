@@ -19,7 +19,7 @@ or ``null`` at the end. ``?newest=true`` gives the newest ``limit`` instead, old
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol
 
 from attrs import field, frozen
 from attrs.validators import and_, ge, le, max_len
@@ -139,13 +139,11 @@ async def follow(events: EventBus, after_id: int, kinds: tuple[str, ...]) -> Asy
                 for event in missed:
                     after_id = event.event_id or after_id
                     yield event
-            live = cast("AsyncGenerator[Event, None]", aiter(subscription))
             try:
-                async with aclosing(live):
-                    async for event in live:
-                        if event.event_id is not None and event.event_id > after_id:
-                            after_id = event.event_id
-                            yield event
+                async for event in subscription:
+                    if event.event_id is not None and event.event_id > after_id:
+                        after_id = event.event_id
+                        yield event
             except Lagged:
                 continue
             return
