@@ -3,7 +3,7 @@
 import json
 import os
 import re
-import subprocess
+import shutil
 import sys
 import time
 import zipfile
@@ -11,19 +11,31 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import ROOT, SUPPORTED, Variant, Vary
+from .conftest import ROOT, SUPPORTED, Variant, Vary, run
 
 pytestmark = pytest.mark.zipapp
 
 
-def test_same_input_gives_the_same_bytes_from_another_folder_and_umask(built: Path, tmp_path: Path) -> None:
-    again = tmp_path / "again.pyz"
-    command = [sys.executable, str(ROOT / "packaging/build_zipapp.py"), "--output", str(again)]
-    # umask 077 in the child, not here: other threads of this process must not see it.
-    subprocess.run(
-        ["sh", "-c", 'umask 077; exec "$@"', "sh", *command], check=True, cwd=tmp_path, stdout=subprocess.DEVNULL
-    )
-    assert again.read_bytes() == built.read_bytes()
+def build_in(checkout: Path, umask: str) -> bytes:
+    """Build in some checkout and return the file."""
+    command = [sys.executable, "packaging/build_zipapp.py", "--cache", str(ROOT / "build/wheels")]
+    # The umask is set in the child: other threads of this process must not see it.
+    run(["sh", "-c", f'umask {umask}; exec "$@"', "sh", *command], cwd=checkout)
+    return (checkout / "dist/appliance.pyz").read_bytes()
+
+
+def test_same_sources_give_the_same_bytes_in_any_folder_at_any_time(tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "ours", tmp_path / "deeper/theirs"
+    skip = shutil.ignore_patterns("__pycache__")
+    for name in ("appliance", "plugins", "packaging"):
+        shutil.copytree(ROOT / name, ours / name, ignore=skip)
+    shutil.copy(ROOT / "zipapp.spec", ours)
+    # Other times, other modes, other order in the directory, and what running from the checkout leaves in it.
+    shutil.copytree(ours, theirs, copy_function=shutil.copyfile)
+    (theirs / "appliance/__pycache__").mkdir()
+    (theirs / "appliance/__pycache__/clock.cpython-311.pyc").write_bytes(b"x")
+    (theirs / "appliance/.clock.py.swp").write_bytes(b"x")
+    assert build_in(ours, "022") == build_in(theirs, "077")
 
 
 def test_file_is_executable_and_names_its_interpreter(built: Path) -> None:

@@ -2,9 +2,12 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
+from http.client import HTTPConnection
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -150,3 +153,29 @@ def test_usage_error_keeps_its_exit_status(warm: Variant, python: str) -> None:
     done = warm.run(python, "no-such-command")
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_serves_this_host_and_stops_when_told(warm: Variant, python: str, scene: Path) -> None:
+    command = [python, str(warm.path), "serve", "--listen", "127.0.0.1:0", "--data-dir", str(scene / "data")]
+    told = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(command, env=warm.environment, text=True, **told) as serving:  # type: ignore[call-overload]
+        # Ends a process that never says where it answers, so that reading its output has a bound.
+        guard = Timer(30, serving.kill)
+        guard.start()
+        try:
+            said, address = "", None
+            while address is None and (line := serving.stdout.readline()):
+                said += line
+                address = re.search(r"http://(127\.0\.0\.1:\d+)/setup#t=", said)
+            assert address, said
+            connection = HTTPConnection(address[1], timeout=10)
+            connection.request("GET", "/healthz")
+            assert connection.getresponse().status == 200
+            connection.close()
+            serving.terminate()
+            rest = serving.stdout.read()
+        finally:
+            guard.cancel()
+            serving.kill()
+    assert serving.returncode == 0, said + rest
+    assert "Traceback" not in said + rest
