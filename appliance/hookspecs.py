@@ -25,9 +25,9 @@ def appliance_settings() -> type[Any]:
     """Name the attrs class behind ``[plugins.NAME]`` in the configuration.
 
     Called once at start and again by ``appliance config``; must not block. Every field needs a default, and a
-    ``metadata`` entry ``help`` of one sentence: declare it with `appliance.plugin.setting`, which also names environment
-    variables that stand in. Without this hook, any key but core's own ``enabled`` and ``open_to`` is an error. A reload
-    changes nothing here: what differs is listed as needing a restart.
+    ``metadata`` entry ``help`` of one sentence: declare it with `appliance.plugin.setting`, which can also name
+    environment variables that stand in. Without this hook, any key but core's own ``enabled`` and ``open_to`` is an
+    error. A reload changes nothing here: what differs is listed as needing a restart.
     A raise disables this plugin and no other.
     """
 
