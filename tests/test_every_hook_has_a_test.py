@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,3 +66,8 @@ def test_shipped_plugin_implements_only_hooks_that_exist_and_speaks_this_version
     manager.register(module, name)
     manager.check_pending()
     assert manager.get_hookcallers(module), f"{name} implements no hook"
+
+
+def test_shipped_plugins_are_listed_as_entry_points_like_anyones() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["entry-points"]["appliance.plugins"] == {name: f"plugins.{name}" for name in SHIPPED}
