@@ -12,7 +12,7 @@ SHELLS = ("bash", "zsh", "fish")
 def completion(context: click.Context, shell: str) -> None:
     """Print the script that teaches SHELL to complete appliance's commands and options.
 
-    For bash: appliance completion bash > ~/.local/share/bash-completion/completions/appliance
+    For bash, put what `appliance completion bash` prints into ~/.local/share/bash-completion/completions/appliance.
     """
     kind = get_completion_class(shell)
     assert kind is not None

@@ -1,7 +1,8 @@
 """How long the built file takes to start, to say its help and its version, and what it costs while idle.
 
-``python -m tests.bench.start [--small] [--nvml LIBRARY --nvml-script FILE]``. Every figure stands beside a reference
-of the same run: the same interpreter doing nothing, and importing the web stack alone.
+``python -m tests.bench.start [--small]``, after ``sh packaging/build.sh``. Every figure stands beside a reference of
+the same run: the same interpreter doing nothing, and importing the web stack alone. Idle means sampling eight scripted
+NVIDIA GPUs each second with nobody looking.
 """
 
 import argparse
@@ -21,9 +22,13 @@ from pathlib import Path
 
 import psutil
 
+from tests.nvml.__main__ import busy
+from tests.nvml.scripted import build
+
 ROOT = Path(__file__).resolve().parents[2]
 ZIPAPP = ROOT / "dist" / "appliance.pyz"
 STACK = "import trio, hypercorn.trio, quart_trio, msgspec, cattrs, structlog, psutil"
+GPUS = 8
 LINK = re.compile(r"http://127\.0\.0\.1:(\d+)/")
 
 
@@ -92,10 +97,15 @@ def starts(environment: dict[str, str], times: int) -> list[float]:
 
 def idle(environment: dict[str, str], watch_seconds: float) -> dict[str, float]:
     """Return resident memory and the share of one core while sampling each second with nobody looking."""
-    with tempfile.TemporaryDirectory() as folder:
-        config = Path(folder) / "appliance.toml"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        script = folder / "gpus.txt"
+        script.write_text(busy(GPUS))
+        library = build(folder)
+        config = folder / "appliance.toml"
         config.write_text("[devices]\nsample_seconds = 1.0\n")
-        with served(Path(folder), environment, config) as (process, _):
+        seen = environment | {"NVML_SCRIPT": str(script), "LD_LIBRARY_PATH": str(library.parent)}
+        with served(folder, seen, config) as (process, _):
             watched = psutil.Process(process.pid)
             time.sleep(5)  # what a start still has to finish is no idle cost
             before = watched.cpu_times()
@@ -104,22 +114,25 @@ def idle(environment: dict[str, str], watch_seconds: float) -> dict[str, float]:
             used = after.user + after.system - before.user - before.system
             children = [child.memory_info().rss for child in watched.children(recursive=True)]
             return {
-                "rss_mb": (watched.memory_info().rss + sum(children)) / 1e6,
-                "cpu_percent": 100 * used / watch_seconds,
+                "idle_rss_mb": (watched.memory_info().rss + sum(children)) / 1e6,
+                "idle_cpu_percent": 100 * used / watch_seconds,
+                "idle_gpus_seen": float(gpus_seen(folder / "data")),
             }
+
+
+def gpus_seen(data_dir: Path) -> int:
+    """Return how many GPUs the running appliance shows: an idle figure without its GPUs would be no figure."""
+    command = [sys.executable, "-I", str(ZIPAPP), "devices", "--json", "--data-dir", str(data_dir)]
+    return len(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["items"])
 
 
 def main() -> None:
     """Measure and print a table, then one line of JSON."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--small", action="store_true", help="fewer rounds, for CI")
-    options.add_argument("--nvml", help="folder of the scripted libnvidia-ml.so.1")
-    options.add_argument("--nvml-script", help="its script, with the devices it shows")
     chosen = options.parse_args()
     times = 3 if chosen.small else 9
     environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    if chosen.nvml:
-        environment |= {"LD_LIBRARY_PATH": chosen.nvml, "NVML_SCRIPT": chosen.nvml_script}
     cache = Path("/var/cache/appliance") if os.geteuid() == 0 else Path.home() / ".cache" / "appliance"
 
     python = (sys.executable, "-I", "-c")
