@@ -54,8 +54,9 @@ def appliance_commands() -> list[Command]:
 def appliance_device_backends(host: Host) -> list[DeviceBackend]:
     """Offer the ways this plugin can see the accelerators of this host.
 
-    Called once, before any service starts; must not block. All answers are kept. Return an empty list when the
-    vendor's driver is absent: that is a fact about the host, not an error. A raise disables this plugin and no other.
+    Called once, before any service starts; must not block. All answers are kept. Offer a backend on every host: its
+    ``open`` raises `DeviceAbsent` where there is no such hardware or driver, so that people are told what was looked
+    for, and a driver that is loaded later is found. A raise disables this plugin and no other.
 
     :param host: read-only view of the programs, paths and environment here.
     :return: backends, each sampled every ``[devices] sample_seconds``.

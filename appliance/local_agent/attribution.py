@@ -112,13 +112,14 @@ class Attribution:
         owner = self.owner(process.pid)
         missing = dict(process.missing)
         if owner.reason:
-            missing |= {"user": owner.reason, "command": owner.reason}
+            said = {"user": process.user, "command": process.command}
+            missing |= {name: owner.reason for name, value in said.items() if value is None}
         return evolve(
             process,
-            user=owner.user,
+            user=owner.user or process.user,
             command=owner.command or process.command,
-            container=owner.container,
-            task=owner.task,
+            container=owner.container or process.container,
+            task=owner.task or process.task,
             missing=missing,
         )
 

@@ -17,6 +17,8 @@ from appliance.host import Host
 SLOW_SECONDS = 10.0
 """How often frequency, sensors and file systems are read: they cost most, and reading a core's frequency wakes it."""
 CPU_TEMPERATURES = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "acpitz")
+UNCOUNTED_INTERFACE = re.compile(r"lo|veth.*|ifb\d+")
+"""Loopback, the host's ends of containers' cables (a name for each container ever started) and shaping devices."""
 PSEUDO_DISK = re.compile(r"(loop|ram|zram|fd|sr|dm-|md)\d")
 AnswerT = TypeVar("AnswerT")
 
@@ -83,8 +85,8 @@ class HostReader:
             cpu_load_1=load[0],
             cpu_load_5=load[1],
             cpu_load_15=load[2],
-            network_rx_bytes_total=_total(networks, "rx_bytes_total"),
-            network_tx_bytes_total=_total(networks, "tx_bytes_total"),
+            network_rx_bytes_total=_total(self._on_the_wire(networks), "rx_bytes_total"),
+            network_tx_bytes_total=_total(self._on_the_wire(networks), "tx_bytes_total"),
             process_count=optional(self._process_count),
             uptime_seconds=optional(self._uptime_seconds),
             disks=self._disks(),
@@ -167,8 +169,13 @@ class HostReader:
                 tx_errors_total=card.errout,
             )
             for name, card in sorted(counters.items())
-            if name != "lo"
+            if not UNCOUNTED_INTERFACE.fullmatch(name)
         )
+
+    def _on_the_wire(self, networks: Sequence[NetworkSample]) -> Sequence[NetworkSample]:
+        """Return the cards among interfaces: bridges, bonds and tunnels carry the same bytes a second time."""
+        cards = [one for one in networks if self.host.path(f"/sys/class/net/{one.interface}/device").exists()]
+        return cards or networks  # inside a container no interface is a card
 
     def _process_count(self) -> int:
         # Names only: psutil.process_iter would open several files for every process.

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from appliance.devices import NetworkSample
 from appliance.host import Host
-from appliance.local_agent.host import HostReader, busy_percents, optional, read_facts
+from appliance.local_agent.host import UNCOUNTED_INTERFACE, HostReader, busy_percents, optional, read_facts
 
 Times = namedtuple("Times", "user nice system idle iowait irq softirq steal guest guest_nice")
 NONE = Times(0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
@@ -72,8 +73,23 @@ def test_only_whole_disks_and_no_pseudo_disks_are_read(tmp_path: Path) -> None:
     assert kept == ["nvme0n1", "sda"]
 
 
-def test_loopback_is_no_network_card() -> None:
+def test_loopback_and_ends_of_containers_cables_are_no_interfaces_to_watch() -> None:
     assert "lo" not in [card.interface for card in HostReader().read("h", 0).networks]
+    left_out = [
+        name for name in ("lo", "veth12ab", "ifb0", "eth0", "lobby0", "docker0") if UNCOUNTED_INTERFACE.fullmatch(name)
+    ]
+    assert left_out == ["lo", "veth12ab", "ifb0"]
+
+
+def test_the_hosts_traffic_counts_cards_once_and_not_again_on_bridges(tmp_path: Path) -> None:
+    (tmp_path / "sys/class/net/eth0/device").mkdir(parents=True)
+    (tmp_path / "sys/class/net/docker0").mkdir(parents=True)
+    card, bridge = (
+        NetworkSample(interface="eth0", rx_bytes_total=5),
+        NetworkSample(interface="docker0", rx_bytes_total=5),
+    )
+    assert list(HostReader(Host(root=tmp_path))._on_the_wire([card, bridge])) == [card]
+    assert list(HostReader(Host(root=tmp_path / "container"))._on_the_wire([card, bridge])) == [card, bridge]
 
 
 def test_figures_the_host_lacks_are_missing_not_fatal(tmp_path: Path) -> None:
