@@ -24,7 +24,8 @@ from appliance.errors import ApplianceError
 
 Access = Literal["public", "open", "keyed"]
 """public: anyone, rate limited. open: documented without a credential, answered on trusted requests, from the
-surface's ``open_to``, or with a credential. keyed: a trusted request (where ``caller`` allows a person) or a credential."""
+surface's ``open_to``, or with a credential. keyed: a trusted request (where ``caller`` allows a person) or a
+credential."""
 
 Slash = Literal["exact", "strip", "both"]
 """Trailing slashes: as declared; extra ones ignored; with and without are the same path."""

@@ -33,15 +33,6 @@ class Crashed(ApplianceError):
         return (("X-Request-Id", self.request_id),)
 
 
-class Unsupported(ApplianceError):
-    """The request is framed in a way we refuse."""
-
-    def __init__(self, status: int) -> None:
-        title, hint = FRAMING.get(status, FRAMING[400])
-        super().__init__(title, hint=hint)
-        self.status = status
-
-
 def plain_problem(error: ApplianceError, head: Head | None = None) -> Answer:
     """Render where no surface owns the path: ``error`` and ``message`` say the same, ``hint`` what to do."""
     model = {"error": error.message, "message": error.message, "hint": error.hint}

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 import plugins
-from appliance.loading import Plugins, RequiredPluginMissing, load, settings_classes, why_unsafe
+from appliance.loading import (
+    PluginRefused,
+    Plugins,
+    RequiredPluginMissing,
+    _check_version,
+    load,
+    settings_classes,
+    why_unsafe,
+)
 
 GOOD = "from appliance.plugin import hookimpl\nappliance_api = 1\n"
 
@@ -223,3 +231,13 @@ def test_a_file_of_another_user_is_refused(folder: Path) -> None:
     drop(folder, spy=GOOD)
     os.chown(folder / "spy.py", 12345, 12345)
     assert "belongs to user id 12345" in (why_unsafe(folder) or "")
+
+
+def test_a_version_that_is_not_said_or_not_ours_is_a_refusal_with_a_reason() -> None:
+    class Plugin:
+        appliance_api = 99
+
+    with pytest.raises(PluginRefused, match="99"):
+        _check_version(Plugin, "plugins.acme")
+    with pytest.raises(PluginRefused, match="does not say"):
+        _check_version(object(), "plugins.acme")
