@@ -69,10 +69,10 @@ fi
 SCRIPT
 chmod 755 "$root/DEBIAN/postinst" "$root/DEBIAN/prerm" "$root/DEBIAN/postrm"
 
-# dpkg-deb stamps what it packs with this time.
+# The file is compressed already. dpkg-deb stamps what it packs with this time.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-315532800}
 export SOURCE_DATE_EPOCH
 find "$root" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 package=dist/appliance_${version}_amd64.deb
-dpkg-deb --root-owner-group -Zxz --build "$root" "$package" >/dev/null
+dpkg-deb --root-owner-group -Zgzip -z1 --build "$root" "$package" >/dev/null
 say "built $package"

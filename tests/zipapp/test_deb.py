@@ -38,7 +38,7 @@ def test_package_holds_a_file_that_runs_a_unit_that_starts_it_and_a_configuratio
     unit = (tmp_path / "usr/lib/systemd/system/appliance.service").read_text()
     assert "\nExecStart=/usr/bin/appliance serve\n" in unit
     assert "/usr/local" not in unit
-    checked = subprocess.run(
+    checked = subprocess.run(  # noqa: PLW1510  the status is looked at
         [program, "config", "check", "--config", tmp_path / "etc/appliance/appliance.toml"],
         capture_output=True,
         text=True,
