@@ -8,7 +8,8 @@ import click
 
 from appliance import __version__
 from appliance.cli.api import CommandFailed
-from appliance.cli.groups import LazyGroup, global_options
+from appliance.cli.groups import LazyGroup
+from appliance.cli.options import global_options
 from appliance.cli.session import Session
 from appliance.errors import ApplianceError, BadConfiguration
 

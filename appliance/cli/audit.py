@@ -4,7 +4,7 @@ import click
 
 from appliance.cli.api import CommandFailed
 from appliance.cli.format import table
-from appliance.cli.groups import global_options
+from appliance.cli.options import global_options
 from appliance.cli.people import when
 from appliance.cli.session import Session
 

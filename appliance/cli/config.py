@@ -7,7 +7,7 @@ from attrs import asdict
 
 from appliance.cli.api import CommandFailed
 from appliance.cli.format import table
-from appliance.cli.groups import global_options
+from appliance.cli.options import global_options
 from appliance.cli.session import Session
 
 

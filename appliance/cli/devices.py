@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from appliance.cli.format import NONE, number, plain, size, table
-from appliance.cli.groups import global_options
+from appliance.cli.options import global_options
 from appliance.cli.session import Session
 
 

@@ -15,7 +15,7 @@ from attrs import asdict, frozen
 
 from appliance.cli.api import HttpApi, NotRunning, control_socket
 from appliance.cli.format import size
-from appliance.cli.groups import global_options
+from appliance.cli.options import global_options
 from appliance.cli.session import Session
 from appliance.errors import ApplianceError
 

@@ -13,6 +13,7 @@ import click
 from attrs import asdict, define
 
 from appliance.cli.api import CommandFailed, Reply
+from appliance.cli.options import global_options
 from appliance.cli.session import Session
 from appliance.commands import Command
 
@@ -129,13 +130,12 @@ def as_click(session: Session, command: Command) -> click.Command:
             status = target(CommandApi(session), list(arguments))
         return status if isinstance(status, int) else None
 
-    return click.Command(
+    made = click.command(
         command.name,
-        callback=run,
         help=command.help,
-        params=[click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)],
         context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]},
     )
+    return made(global_options(click.argument("arguments", nargs=-1, type=click.UNPROCESSED)(run)))
 
 
 __all__ = ["CommandApi", "as_click", "plugin_commands", "stamp"]

@@ -1,11 +1,11 @@
 """The table of commands, and click groups that import a command's file only when it is run."""
 
 import importlib
-from collections.abc import Callable
 from typing import Any
 
 import click
 
+from appliance.cli.options import places_named
 from appliance.cli.session import Session
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -25,28 +25,16 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Name -> (``module:object``, one line of help). Kept here so that ``--help`` imports no command."""
 
-OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
-    (("--data-dir", "data_dir_option"), {"metavar": "DIR", "help": "Data directory (env APPLIANCE_DATA_DIR)."}),
-    (("--config", "config_option"), {"metavar": "FILE", "help": "Configuration file (env APPLIANCE_CONFIG)."}),
-    (("--server", "server"), {"metavar": "URL", "help": "Another appliance (env APPLIANCE_SERVER, APPLIANCE_TOKEN)."}),
-    (("--json", "as_json"), {"is_flag": True, "default": None, "help": "Print the API's own JSON."}),
-)
-
-
-def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:
-    if value is not None and parameter.name is not None:
-        setattr(context.ensure_object(Session), parameter.name, value)
-
-
-def global_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a command take the global options too, so that they may stand before or after its name."""
-    for names, attributes in reversed(OPTIONS):
-        command = click.option(*names, expose_value=False, callback=_remember, **attributes)(command)
-    return command
-
 
 class LazyGroup(click.Group):
     """The top group: core's commands from the table, plugins' from the cache."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Look first for the places that are named, wherever they stand: plugins' commands depend on them."""
+        session = ctx.ensure_object(Session)
+        for name, value in places_named(args):
+            setattr(session, name, value)
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return core's commands in the table's order, then the plugins'."""

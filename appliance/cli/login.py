@@ -7,7 +7,7 @@ import sys
 import click
 
 from appliance.cli.api import CommandFailed, HttpApi
-from appliance.cli.groups import global_options
+from appliance.cli.options import global_options
 from appliance.cli.session import Session
 
 

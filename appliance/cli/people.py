@@ -7,7 +7,7 @@ import click
 
 from appliance.cli.api import CommandFailed, segment
 from appliance.cli.format import table
-from appliance.cli.groups import global_options
+from appliance.cli.options import global_options
 from appliance.cli.session import Session
 
 ROLES = ("viewer", "user", "operator", "admin")

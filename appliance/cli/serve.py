@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from appliance.cli.groups import global_options
+from appliance.cli.options import global_options
 from appliance.cli.session import Session
 
 

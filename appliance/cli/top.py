@@ -7,7 +7,7 @@ import click
 
 from appliance.cli.devices import devices_text, processes_text
 from appliance.cli.format import age, number, plain, size
-from appliance.cli.groups import global_options
+from appliance.cli.options import global_options
 from appliance.cli.session import Session
 
 CLEAR = "\x1b[H\x1b[J"

@@ -158,5 +158,8 @@ def fan(api, arguments):
         assert "Say how the fans spin." in (await terminal("--help")).out
         said = await terminal("fan", "--fast", "2")
         assert (said.status, said.out) == (7, "fan ['running'] ['--fast', '2']\n")
+        elsewhere = {"APPLIANCE_DATA_DIR": str(tmp_path / "nowhere")}
+        for words in (("--data-dir", str(appliance.data_dir), "fan"), ("fan", f"--data-dir={appliance.data_dir}")):
+            assert (await terminal(*words, **elsewhere)).out == "fan ['running'] []\n"
         assert (await terminal("plugins", "restart", "acme")).status == 0
         assert (await terminal("plugins", "restart", "nobody")).status == 1
