@@ -133,6 +133,8 @@ class File:
     content_type: str = "application/octet-stream"
     name: str | None = None
     """Offered as attachment under this name when set."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """Further headers; without a Cache-Control among them, clients keep the file and ask whether it has changed."""
 
 
 @frozen(kw_only=True)

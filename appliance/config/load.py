@@ -3,6 +3,7 @@
 import re
 import typing
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import attrs
@@ -195,6 +196,8 @@ def _listener_faults(made: Sequence[ListenerSettings | None]) -> Iterable[Fault]
             yield Fault((*path, "trust"), found(one.trust), 'trust = "none" where other hosts can connect')
         if one.parsed.is_unix and one.tls:
             yield Fault((*path, "tls"), "true", "false on a unix socket")
+        if one.site and not (Path(one.site).is_absolute() and Path(one.site).is_dir()):
+            yield Fault((*path, "site"), found(one.site), "the absolute path of a folder that exists")
 
 
 def _with_port_of_environment(reading: _Reading, listeners: list[ListenerSettings]) -> list[ListenerSettings]:

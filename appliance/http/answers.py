@@ -16,6 +16,8 @@ from appliance.surface import Answer, Cookie, File, Head, Redirect, Stream
 JSON = (b"content-type", b"application/json")
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 NO_STORE = (b"cache-control", b"no-store")
+ASK_AGAIN = (b"cache-control", b"no-cache")
+"""Of files: kept, and asked for again with their ETag, so that none is stale after an upgrade."""
 VARY_ENCODING = (b"vary", b"accept-encoding")
 
 GZIP_FROM_BYTES = 8_192
@@ -132,7 +134,9 @@ def _answer(answer: Answer, head: Head, status: int) -> Reply:
 
 async def _file(file: File, head: Head, status: int) -> Reply:
     plan = await plan_file(file, head)
-    headers = [header(name, value) for name, value in plan.headers]
+    headers = [header(name, value) for name, value in (*plan.headers, *file.headers)]
+    if not any(name == b"cache-control" for name, _ in headers):
+        headers.append(ASK_AGAIN)
     return Reply(plan.status or status, [*headers, NOSNIFF], plan.body, chunks=plan.chunks, length=plan.length)
 
 
@@ -161,13 +165,19 @@ def accepts_gzip(accepted: str | None) -> bool:
     """Whether ``Accept-Encoding`` allows gzip (RFC 9110, 12.5.3)."""
     if not accepted:
         return False
-    weights: dict[str, float] = {}
+    found = weights(accepted)
+    return found.get("gzip", found.get("*", 0.0)) > 0
+
+
+def weights(accepted: str) -> dict[str, float]:
+    """Return what an Accept header names, in lower case, with its weight: 1 where none is said, 0 where it is junk."""
+    found: dict[str, float] = {}
     for item in accepted.split(","):
-        coding, _, parameter = item.partition(";")
+        what, _, parameter = item.partition(";")
         name, _, text = parameter.strip().partition("=")
         try:
             weight = float(text) if name.strip().lower() == "q" else 1.0
         except ValueError:
             weight = 0.0
-        weights[coding.strip().lower()] = weight
-    return weights.get("gzip", weights.get("*", 0.0)) > 0
+        found[what.strip().lower()] = weight
+    return found

@@ -4,7 +4,7 @@ import mimetypes
 import os
 import re
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from email.utils import formatdate, parsedate_to_datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,7 +18,27 @@ from appliance.surface import Call, File, Head
 
 CHUNK_BYTES = 65_536
 _RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{1,18})?|-(\d{1,18}))")
-_TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".woff2": "font/woff2", ".webmanifest": "text/json"}
+# What front ends consist of, whatever the host's own table of types says.
+_TYPES = {
+    ".avif": "image/avif",
+    ".css": "text/css",
+    ".htm": "text/html",
+    ".html": "text/html",
+    ".ico": "image/x-icon",
+    ".js": "text/javascript",
+    ".json": "application/json",
+    ".map": "application/json",
+    ".mjs": "text/javascript",
+    ".otf": "font/otf",
+    ".svg": "image/svg+xml",
+    ".ttf": "font/ttf",
+    ".txt": "text/plain",
+    ".wasm": "application/wasm",
+    ".webmanifest": "application/manifest+json",
+    ".webp": "image/webp",
+    ".woff": "font/woff",
+    ".woff2": "font/woff2",
+}
 
 
 @frozen(kw_only=True)
@@ -150,8 +170,33 @@ def _disposition(name: str) -> str:
 
 def content_type_of(path: Path) -> str:
     """Guess from the name alone, with a charset where browsers need one."""
-    kind = _TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    kind = _TYPES.get(path.suffix.lower())
+    if kind is None:
+        guessed, packed = mimetypes.guess_type(path.name)
+        # x.tar.gz is sent as the gzip file it is, not as a tar that was packed for the way.
+        kind = (guessed if packed is None else f"application/{packed}") or "application/octet-stream"
     return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
+
+
+def file_below(root: Path, names: Sequence[str]) -> Path | None:
+    """Return the regular file ``names`` lead to below ``root``, links followed, if it is there and may be shown.
+
+    What lies outside of ``root``, and whatever is hidden by a leading dot, may not.
+
+    :param root: resolved.
+    """
+    if any(not _is_shown(name) for name in names):
+        return None
+    try:
+        path = root.joinpath(*names).resolve()
+        inside = path.relative_to(root)
+        return path if all(map(_is_shown, inside.parts)) and path.is_file() else None
+    except (OSError, RuntimeError, ValueError):  # a loop of links, too long a name, outside
+        return None
+
+
+def _is_shown(name: str) -> bool:
+    return bool(name) and name[0] != "." and "/" not in name and "\\" not in name
 
 
 def serve_folder(folder: Path) -> Callable[[Call[Any]], Awaitable[File]]:
@@ -159,8 +204,8 @@ def serve_folder(folder: Path) -> Callable[[Call[Any]], Awaitable[File]]:
     root = folder.resolve()
 
     async def serve(call: Call[Any]) -> File:
-        path = (root / call.path["path"]).resolve()
-        if not path.is_relative_to(root) or not path.is_file():
+        path = file_below(root, call.path["path"].split("/"))
+        if path is None:
             raise PathNotFound
         return File(path=path, content_type=content_type_of(path))
 

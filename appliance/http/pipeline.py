@@ -8,6 +8,7 @@ import itertools
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote_to_bytes
 
@@ -24,6 +25,7 @@ from appliance.http.paths import split_target
 from appliance.http.problems import Crashed, problem
 from appliance.http.query import QueryReader
 from appliance.http.routing import Match, Route, Table
+from appliance.http.site import PAGES, Site
 from appliance.surface import RAW, Answer, BoundSurface, Call, Endpoint, Head, Raw, Surface
 
 if TYPE_CHECKING:
@@ -109,10 +111,18 @@ class Edge:
         """Answer 503 in the surface's own shape on all its paths: its plugin is not running because of ``reason``."""
         self.unavailable.append((surface, reason))
 
-    def table(self, surfaces: Sequence[BoundSurface]) -> Table:
-        """Make the routes of one listener, its own description among them; raises `ClaimConflict`."""
+    def table(self, surfaces: Sequence[BoundSurface], site: Path | None = None) -> Table:
+        """Make the routes of one listener, its own description among them; raises `ClaimConflict`.
+
+        :param site: a folder with a front end that takes the place of our own pages there.
+        """
         described = docs.Docs()
-        table = Table.build([*surfaces, docs.api.bind(described)], self.unavailable)
+        hidden = {PAGES} if site is not None else set()
+        table = Table.build(
+            [*(one for one in surfaces if one.surface.name not in hidden), docs.api.bind(described)],
+            [one for one in self.unavailable if one[0].name not in hidden],
+        )
+        table.site = Site(site) if site is not None else None
         described.routes = table.routes
         return table
 

@@ -1,13 +1,16 @@
 """Which endpoint a request is for: one table per listener, made once from every surface it serves."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
 from appliance.errors import Busy, MethodNotAllowed, PathNotFound
 from appliance.http.paths import NotAPath, pattern_of, rest_of, segments_of
 from appliance.surface import Answer, BoundSurface, Call, Endpoint, Mount, Surface
+
+if TYPE_CHECKING:
+    from appliance.http.site import Site
 
 WEBSOCKET = "WEBSOCKET"
 """The method under which WebSockets are claimed, so that a page may share their path."""
@@ -78,6 +81,8 @@ class Table:
     _root: _Node = field(factory=_Node)
     _exact: dict[tuple[str, bytes], Match] = field(factory=dict)
     _prefixes: list[tuple[str, Surface]] = field(factory=list)
+    site: "Site | None" = None
+    """Answers GETs of what nobody has declared."""
     routes: list[Route] = field(factory=list)
 
     @classmethod
@@ -102,7 +107,10 @@ class Table:
         except NotAPath as failure:
             return Match(None, self._owner(path.decode("latin-1")), NO_VALUES, failure)
         if claims is None:
-            return Match(None, self._owner("/" + "/".join(parts)), NO_VALUES, PathNotFound())
+            owner = self._owner("/" + "/".join(parts))
+            if self.site is not None and method in {"GET", "HEAD"} and not websocket:
+                found = self.site.match(parts, owned=owner is not None)
+            return found or Match(None, owner, NO_VALUES, PathNotFound())
         wanted = WEBSOCKET if websocket else method
         route = claims.methods.get(wanted)
         if route is None and method == "HEAD":

@@ -42,7 +42,6 @@ from appliance.surface import BoundSurface
 
 log = structlog.get_logger("appliance.http")
 
-Trust = Literal["owner", "local", "none"]
 Dispatch = Literal["quart-asgi", "direct", "front"]
 """How declared endpoints are reached: the last is what runs, the others are what it is held to."""
 
@@ -76,10 +75,9 @@ class Listener:
     sockets: tuple[socket.socket, ...]
     """Bound, not yet listening; `serve` closes them."""
     surfaces: Sequence[BoundSurface]
-    trust: Trust = "none"
     tls: TlsFiles | None = None
     site: Path | None = None
-    """A folder with another system's front end."""
+    """A folder with another system's front end, served where no surface has declared a path."""
 
 
 class Faults(Protocol):
@@ -141,7 +139,9 @@ async def serve(
     :raises ClaimConflict: two surfaces of one listener claim one method and path; nothing has been opened then.
     """
     limits = limits or Limits()
-    listening = [Listening(one, edge.table(one.surfaces), one.tls.context() if one.tls else None) for one in listeners]
+    listening = [
+        Listening(one, edge.table(one.surfaces, one.site), one.tls.context() if one.tls else None) for one in listeners
+    ]
     log.debug("file limit", files=raise_file_limit())
     application = Application(edge)
     asgi: Any = application
@@ -226,4 +226,4 @@ def _config(limits: Limits) -> Config:
     return config
 
 
-__all__ = ["Dispatch", "Edge", "Faults", "Limits", "Listener", "TlsFiles", "Trust", "serve"]
+__all__ = ["Dispatch", "Edge", "Faults", "Limits", "Listener", "TlsFiles", "serve"]

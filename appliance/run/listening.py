@@ -22,7 +22,6 @@ from appliance.surface import BoundSurface
 log = structlog.get_logger(__name__)
 
 CORE_SURFACE = "core"
-DASHBOARD_SURFACE = "dashboard"
 
 
 @frozen(kw_only=True)
@@ -129,7 +128,6 @@ def compose(
                 for surface in surfaces
                 if not one.settings.surfaces or surface.surface.name in (CORE_SURFACE, *one.settings.surfaces)
             ],
-            trust=one.settings.trust_in_force,
             tls=one.tls,
             site=Path(one.settings.site) if one.settings.site else None,
         )
@@ -186,4 +184,6 @@ class PublicUrl:
 
     def __call__(self) -> str:
         configured = self.settings.current.server.public_url.rstrip("/")
-        return configured or next((one.url for one in self.bound if one.url), "http://127.0.0.1:8080")
+        # Where a site stands there are no pages of ours to link to.
+        ours_first = sorted(self.bound, key=lambda one: bool(one.settings.site))
+        return configured or next((one.url for one in ours_first if one.url), "http://127.0.0.1:8080")

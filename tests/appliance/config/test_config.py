@@ -134,6 +134,8 @@ limit = 1
         ("[[listeners]]\naddress='127.0.0.1:1'\ncertificate='c'\nkey='k'", "tls = true"),
         ("[[listeners]]\naddress='unix:/x'\ntls=true", "false on a unix socket"),
         ("[[listeners]]\naddress='unix:/x'\nmode='0999'", "an octal mode"),
+        ("[[listeners]]\naddress='127.0.0.1:1'\nsite='/no/such/dist'", '[[listeners]] site = "/no/such/dist"'),
+        ("[[listeners]]\naddress='127.0.0.1:1'\nsite='.'", "the absolute path of a folder"),
         (f"[[listeners]]\naddress='unix:/{'x' * 100}'", "at most 100 bytes"),
     ],
 )

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.errors import BadConfiguration
 from appliance.run.listening import limits_of, policy
 from appliance.settings import ListenerSettings, PeopleSettings, PluginSettings, ServerSettings, Settings
 from appliance.testing import running
@@ -66,3 +67,24 @@ async def test_a_tls_listener_makes_a_certificate_and_prints_its_fingerprint(tmp
         assert appliance.running.bound[0].url == f"https://127.0.0.1:{appliance.port}"
         assert any("SHA-256 fingerprint " in line for line in appliance.said)
         assert appliance.said[-1].startswith(" From another machine:  ssh -L ")
+
+
+async def test_a_site_takes_the_place_of_our_pages_on_its_listener_alone(tmp_path: Path) -> None:
+    dist = tmp_path / "dist"
+    dist.mkdir()
+    (dist / "index.html").write_text("<title>farm</title>")
+    config = f'[[listeners]]\naddress = "127.0.0.1:0"\nsite = "{dist}"\n[[listeners]]\naddress = "[::1]:0"'
+    async with running(tmp_path, config=config, listen=()) as appliance:
+        page = await appliance.get("/login", headers={"Accept": "text/html"})
+        assert page.text == "<title>farm</title>"
+        assert (await appliance.get("/api/appliance/unknown", headers={"Accept": "text/html"})).status == 404
+        # Our own pages are elsewhere, and so is the link that opens them.
+        assert (await appliance.control("GET", "/login")).text != page.text
+        assert any(f"Open   {appliance.running.bound[1].url}/setup#t=" in line for line in appliance.said)
+
+
+async def test_a_site_that_is_not_there_refuses_the_start_by_its_key(tmp_path: Path) -> None:
+    config = f'[[listeners]]\naddress = "127.0.0.1:0"\nsite = "{tmp_path}/dist"'
+    with pytest.raises(BadConfiguration, match=r"\[\[listeners\]\] site = .*/dist"):
+        async with running(tmp_path, config=config, listen=()):
+            pass
