@@ -1,5 +1,7 @@
 """``appliance plugins``."""
 
+import shutil
+import tempfile
 from pathlib import Path
 
 import click
@@ -73,4 +75,33 @@ def new(name: str, folder: Path) -> None:
     if path.exists():
         raise CommandFailed(f"{path} exists already")
     path.write_text(SKELETON.format(name=name), encoding="utf-8")
-    click.echo(f"wrote {path}; put it into <data directory>/plugins and start the appliance again")
+    click.echo(f"wrote {path}; try it with `appliance plugins run {path}`")
+
+
+@plugins.command("run")
+@click.argument("source", type=click.Path(path_type=Path, exists=True))
+@click.option("--listen", default="127.0.0.1:0", show_default=True, metavar="HOST:PORT", help="Listen here.")
+def run(source: Path, listen: str) -> int:
+    """Try a plugin: serve with SOURCE (a file, or a package's folder) and an empty data directory that goes at the end.
+
+    Start it again after a change; nothing of a real appliance is touched.
+    """
+    source = source.absolute()
+    name = source.name if source.is_dir() else source.stem
+    if not name.isidentifier() or (source.is_file() and source.suffix != ".py"):
+        raise CommandFailed(f"{source.name} is no plugin", hint="give NAME.py, or a folder with an __init__.py")
+    from appliance.run import serve
+
+    with tempfile.TemporaryDirectory(prefix="appliance-try-") as folder:
+        data = Path(folder, "data")
+        dropped = data / "plugins" / source.name
+        # A copy with our own rights: a checkout is often writable by a group, which a plugins folder must not be.
+        dropped.parent.mkdir(mode=0o700, parents=True)
+        data.chmod(0o700)
+        if source.is_dir():
+            shutil.copytree(source, dropped, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copyfile(source, dropped)
+        for path in (dropped, *dropped.rglob("*")):
+            path.chmod(0o700 if path.is_dir() else 0o600)
+        return serve(data_dir=data, config_file=None, listen=(listen,))

@@ -2,9 +2,12 @@
 
 import json
 import os
+import signal
 import socket
+import subprocess
 import sys
 import tempfile
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -116,6 +119,30 @@ def test_plugins_new_writes_a_plugin_that_loads(alone: Alone, tmp_path: Path) ->
     assert "found" in line
     assert alone("plugins", "new", "hello", "--folder", str(folder)).status == 1
     assert alone("plugins", "new", "no-name", "--folder", str(folder)).status == 1
+
+
+def test_plugins_run_serves_a_plugin_on_a_data_directory_that_goes_at_the_end(tmp_path: Path, alone: Alone) -> None:
+    assert alone("plugins", "new", "hello", "--folder", str(tmp_path)).status == 0
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(tmp_path), "TMPDIR": str(scratch)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "appliance", "plugins", "run", str(tmp_path / "hello.py")],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as child:
+        assert child.stdout is not None
+        try:
+            url = next(line.split()[1] for line in child.stdout if line.startswith(" Open"))
+            with urllib.request.urlopen(url.partition("/setup")[0] + "/api/hello/greeting", timeout=10) as answer:
+                assert json.load(answer) == {"hello": "local process"}
+        finally:
+            child.send_signal(signal.SIGINT)
+        assert child.wait(15) == 0
+    assert list(scratch.iterdir()) == []
+    assert "is no plugin" in alone("plugins", "run", str(scratch.parent / "scratch" / "..")).err
 
 
 def test_completion_scripts_are_printed_for_three_shells(alone: Alone) -> None:
