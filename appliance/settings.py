@@ -215,6 +215,11 @@ class LogSettings:
     format: Literal["auto", "text", "json"] = setting(
         "auto", help="text for people, json for programs; auto: text on a terminal, else json."
     )
+    requests: bool = setting(
+        False,
+        help="One line for each request answered, at level info; secrets in query strings are cut.",
+        reload="live",
+    )
 
 
 @frozen(kw_only=True)

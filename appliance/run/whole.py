@@ -5,7 +5,7 @@ services stop, then sampling, then core's services write what they hold, and the
 """
 
 import platform
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from appliance.http.auth import Access
 from appliance.http.control import ControlSocket, control_socket
 from appliance.http.pipeline import Edge, Exchange
 from appliance.http.routing import ClaimConflict
+from appliance.http.requestlog import write_access_log
 from appliance.http.server import serve
 from appliance.loading import Plugin
 from appliance.local_agent.service import LocalAgent
@@ -37,7 +38,7 @@ from appliance.run.plugins import Configured, PluginHost, bring_up_tables, confi
 from appliance.run.readiness import Report
 from appliance.run.state import ApplianceState
 from appliance.run.surfaces import core_surfaces
-from appliance.settings import Change, LiveSettings
+from appliance.settings import Change, LiveSettings, Settings
 from appliance.supervise import Supervisor
 from appliance.surface import BoundSurface
 from appliance.systemd import Watchdog
@@ -77,6 +78,11 @@ async def run_appliance(options: Options, *, task_status: trio.TaskStatus[Runnin
             if not whole.is_ready and all(isinstance(one, (*NO_CRASH, trio.Cancelled)) for one in leaves(error)):
                 starts.forgive()
             raise
+
+
+def _access_log(settings: Settings) -> Callable[[Exchange], None] | None:
+    # None rather than a look at the setting for each request: what is off costs nothing.
+    return write_access_log if settings.log.requests else None
 
 
 @asynccontextmanager
@@ -227,8 +233,9 @@ class _Inner:
             still_valid=access.still_valid,
             audit=parts.request_audit,
             allowed_origins=lambda: access.policy.allowed_origins,
-            access_log=self._log_request,
+            access_log=_access_log(self.settings.current),
         )
+        self.settings.watch(lambda changed: setattr(edge, "access_log", _access_log(changed)))
         # A new policy reaches the next request; the first one comes from the constructor.
         self.settings.watch(lambda changed: setattr(access, "policy", policy(changed, surfaces_of)))
         for surface, networks in access.policy.open_to.items():
@@ -303,17 +310,6 @@ class _Inner:
             reload=self.reload,
             stop=self.whole.stop,
         )
-
-    def _log_request(self, exchange: Exchange) -> None:
-        if self.settings.current.log.level == "debug":
-            log.debug(
-                "request",
-                method=exchange.head.method,
-                path=exchange.head.path,  # without the query: it may hold a secret
-                status=exchange.status,
-                caller=exchange.caller.name or exchange.caller.kind.value,
-                request_id=exchange.request_id,
-            )
 
     def _greet(self, setup_secret: str) -> None:
         say = self.whole.options.say

@@ -1,6 +1,7 @@
 """The process: its signals, its exit status, and what it says."""
 
 import http.client
+import json
 import os
 import re
 import signal
@@ -136,15 +137,23 @@ def test_sighup_applies_the_configuration_and_a_mistake_in_it_changes_nothing(tm
         assert "stopping" not in child.stderr.read()
 
 
-def test_at_level_debug_each_request_is_told_without_its_query(tmp_path: Path) -> None:
-    with process(tmp_path, "[log]\nlevel = 'debug'\nformat = 'json'\n") as child:
+def test_requests_are_told_without_their_secrets_once_a_reload_asks_for_it(tmp_path: Path) -> None:
+    with process(tmp_path, "[log]\nformat = 'json'\n") as child:
         port = wait_for_port(child)
-        ask(port, "/healthz?key=very-secret")
-        child.send_signal(signal.SIGTERM)
         assert child.stderr is not None
+        ask(port, "/healthz?before=1")
+        (tmp_path / "appliance.toml").write_text("[log]\nrequests = true\n")
+        child.send_signal(signal.SIGHUP)
+        before = "".join(lines_until(child.stderr, "config.reloaded"))
+        secrets = "key=very-secret&%74oken=very-secret&auth_token=very-secret&ticket=very-secret&code=very-secret"
+        ask(port, f"/healthz?page=2&{secrets}", Authorization="Bearer very-secret", Cookie="session=very-secret")
+        child.send_signal(signal.SIGTERM)
         told = child.stderr.read()
-        assert '"path": "/healthz"' in told
-        assert "very-secret" not in told
+    assert "/healthz" not in before
+    [line] = [json.loads(line) for line in told.splitlines() if '"path": "/healthz"' in line]
+    assert (line["event"], line["level"], line["status"], line["method"]) == ("request", "info", 200, "GET")
+    assert line["query"].startswith("page=2&key=[cut]&")
+    assert "very-secret" not in told
 
 
 def test_wrong_configuration_ends_with_status_2_and_one_line_each(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def seen_within(seconds: float, look: Callable[[], Any], expected: Any) -> Any:
 
 def test_sighup_makes_each_live_setting_take_effect(tmp_path: Path) -> None:
     others = {key for key in LIVE if key not in SEEN}
-    assert others <= {"log.requests"}  # has a test of its own beside the log
+    assert others <= {"log.requests"}  # seen in the log: test_serving
     with process(tmp_path) as child:
         served = Served(wait_for_port(child), tmp_path / "data" / "run" / "control.sock")
         assert child.stderr is not None
