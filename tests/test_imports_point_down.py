@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
         "argon2 cryptography psutil",
     ),
     ("contract surface hookspecs plugin loading panels", "pluggy quart"),
-    ("http", "h11 httptools hypercorn quart_trio wsproto"),
+    ("http", "h11 hypercorn quart_trio wsproto"),
     ("run cli testing __main__", "click rich tomlkit httpx2"),
 )
 """Every module has a row here; a new one gets one before it gets a second importer."""

@@ -35,7 +35,7 @@ def main():
 """
 """Becomes the entry of a variant; ``probe`` as its first argument makes it tell what it sees."""
 
-WHOLE = "appliance plugins trio quart cryptography.hazmat.bindings._rust msgspec _cffi_backend argon2 psutil httptools"
+WHOLE = "appliance plugins trio quart cryptography.hazmat.bindings._rust msgspec _cffi_backend argon2 psutil"
 
 
 def load(path: Path) -> ModuleType:
