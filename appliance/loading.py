@@ -116,7 +116,8 @@ class Plugins:
 
     def ask_one(self, plugin: Plugin, hook: str, **arguments: Any) -> Any:
         """Call a hook of one plugin and return its answer; whatever it raises comes through."""
-        others = [one.implementation for one in self.running if one is not plugin]
+        # Those that failed are still registered, and must not be asked in another's place.
+        others = [one for one in self.manager.get_plugins() if one is not plugin.implementation]
         answer = next(iter(self.manager.subset_hook_caller(hook, remove_plugins=others)(**arguments)), None)
         if inspect.iscoroutine(answer):
             answer.close()

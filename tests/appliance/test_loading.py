@@ -153,6 +153,21 @@ def test_one_plugin_that_raises_in_a_hook_costs_nobody_else_the_answer(folder: P
     assert "hooks are plain functions" in str(told["d_async"])
 
 
+def test_a_plugin_that_has_failed_is_not_asked_in_place_of_the_next(folder: Path, loaded: list[Plugins]) -> None:
+    setup = "@hookimpl\ndef appliance_migrations():\n"
+    drop(folder, a_bad=GOOD + setup + "    raise ValueError('no')\n", b_good=GOOD + setup + "    return ['mine']\n")
+    found = load(folder=folder)
+    loaded.append(found)
+    for one in [one for one in found.running if found.implements(one, "appliance_migrations")]:
+        try:
+            answer = found.ask_one(one, "appliance_migrations")
+        except ValueError as error:
+            found.fail(one, error)
+        else:
+            assert (one.name, answer) == ("b_good", ["mine"])
+    assert states(found) == {"a_bad": ("failed", "ValueError: no"), "b_good": ("running", "")}
+
+
 def test_a_settings_class_that_breaks_the_rules_takes_its_plugin_out(folder: Path, loaded: list[Plugins]) -> None:
     head = GOOD + "from attrs import field, frozen\nfrom appliance.plugin import setting\n@frozen\nclass S:\n    "
     tail = "\n@hookimpl\ndef appliance_settings():\n    return S\n"
