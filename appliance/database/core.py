@@ -86,6 +86,14 @@ class Database:
         """How many transactions have been committed since the start."""
         return self._transactions.commits
 
+    @property
+    def rollbacks(self) -> int:
+        """How often transactions, or one caller's part of them, have been undone since the start.
+
+        For what the writer's thread remembers of its own writes: it holds only as long as this does not change.
+        """
+        return self._transactions.rollbacks
+
     async def write(self, fn: Callable[[sqlite3.Connection], T], *, on_commit: Callable[[T], None] | None = None) -> T:
         """Run ``fn`` inside a transaction and return its result once that is durable.
 

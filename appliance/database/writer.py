@@ -71,6 +71,8 @@ class Transactions:
         self.problem: str | None = None
         """Why the last commit failed, in plain words; ``None`` once one has succeeded since."""
         self.commits = 0
+        self.rollbacks = 0
+        """How often work has been undone: what a write function did may then never have happened."""
         self._translate = translate
         self._is_guarded = False
         connection.set_authorizer(self._judge)
@@ -124,6 +126,7 @@ class Transactions:
                     if not self.connection.in_transaction or is_storage_error(error):
                         self._roll_back()
                         return False
+                    self.rollbacks += 1
                     self.connection.execute("ROLLBACK TO caller")
                 self.connection.execute("RELEASE caller")
             self._commit()
@@ -176,6 +179,7 @@ class Transactions:
         self.problem = None
 
     def _roll_back(self) -> None:
+        self.rollbacks += 1  # also where an error has ended the transaction already
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK -- writer")
 

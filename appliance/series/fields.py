@@ -54,6 +54,8 @@ class Fields:
     counters: tuple[str, ...]
     read_gauges: Callable[[Any], tuple[Any, ...]]
     read_counters: Callable[[Any], tuple[Any, ...]]
+    read_device: Callable[[Any], tuple[Any, ...]]
+    """Reads a device's key, its gauges and its counters at once; nothing for the host."""
 
     @property
     def rates(self) -> tuple[str, ...]:
@@ -77,6 +79,7 @@ def _fields(cls: type[Any], prefix: str = "", attribute: str = "", key: str = ""
         counters=counters,
         read_gauges=_getter(gauges),
         read_counters=_getter(counters),
+        read_device=_getter((key, *gauges, *counters) if key else ()),
     )
 
 

@@ -120,8 +120,13 @@ class Keeper:
 
         await self.database.write(lambda conn: set_pruned(conn, tier, until))
         self.pruned[tier + 1] = max(self.pruned[tier + 1], until)
+
+        def step(conn: sqlite3.Connection, series_id: int) -> bool:
+            self.store.forget_memory()  # of a host that was silent for long, the newest sample may go
+            return prune(conn, tier, series_id, until)
+
         for series_id, _ in await self.database.read(self.store.keys):
-            while await self.database.write(lambda conn, series_id=series_id: prune(conn, tier, series_id, until)):  # type: ignore[misc]
+            while await self.database.write(lambda conn, series_id=series_id: step(conn, series_id)):  # type: ignore[misc]
                 pass
         return True
 

@@ -10,15 +10,13 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
-from operator import itemgetter
+from itertools import compress, repeat
+from operator import is_not, itemgetter
 from typing import Any, Final
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
-from appliance.devices import DiskSample, FanSample, GpuSample, HostSample, NetworkSample
-from appliance.errors import BadInput, TooLarge
-from appliance.series.fields import GPU, HOST, KINDS, Fields, rate_name
-from appliance.series.limits import MAX_COUNTER, MAX_DEVICES, MAX_KEY_CHARACTERS, MAX_MAGNITUDE
+from appliance.series.fields import HOST, KINDS, rate_name
 
 VERSION: Final = 1
 
@@ -31,7 +29,7 @@ class UnknownFormat(ValueError):
     """A blob or layout written by a newer appliance, or damaged."""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, cache_hash=True)
 class Layout:
     """The devices of a row, by kind in the order of `KINDS`; equal layouts are the same object where it matters."""
 
@@ -141,108 +139,21 @@ class Row:
     host_counters: tuple[int | None, ...]
     gauges: Gauges
     counters: Counters
-
-
-def clean(sample: HostSample) -> HostSample:
-    """Return the sample as it can be stored: numbers no device can mean are not reported, device names are unique.
-
-    Raises `TooLarge` for more devices than a host has, `BadInput` for a device without a usable name.
-    """
-    keys = _keys(sample)
-    unique = _unique_keys(keys)
-    if unique == keys and _is_clean(sample):
-        return sample
-    changes: dict[str, Any] = _clean_fields(sample, HOST)
-    for kind, names in zip(KINDS, unique, strict=True):
-        devices = getattr(sample, kind.attribute)
-        changes[kind.attribute] = tuple(
-            evolve(device, **_clean_fields(device, kind), **{kind.key: name})
-            for device, name in zip(devices, names, strict=True)
-        )
-    return evolve(sample, **changes)
-
-
-def _keys(sample: HostSample) -> tuple[tuple[str, ...], ...]:
-    return tuple([tuple([getattr(each, kind.key) for each in getattr(sample, kind.attribute)]) for kind in KINDS])
-
-
-@lru_cache(maxsize=1024)
-def _unique_keys(keys: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:
-    """Check the devices' names and make them unique; cached, since a host's devices seldom change."""
-    found = []
-    for kind, names in zip(KINDS, keys, strict=True):
-        if len(names) > MAX_DEVICES:
-            raise TooLarge(f"more than {MAX_DEVICES} {kind.attribute} in one sample")
-        seen: set[str] = set()
-        path = f"$.{kind.attribute}"
-        found.append(tuple(_unique(name, seen, f"{path}[{place}].{kind.key}") for place, name in enumerate(names)))
-    return tuple(found)
-
-
-def _unique(key: str, seen: set[str], path: str) -> str:
-    if not key or len(key) > MAX_KEY_CHARACTERS or not key.isprintable():
-        raise BadInput(f"a device's name is 1 to {MAX_KEY_CHARACTERS} printable characters", field=path)
-    unique, number = key, 1
-    while unique in seen:  # two fans called "fan1" are two fans
-        number += 1
-        unique = f"{key} #{number}"
-    seen.add(unique)
-    return unique
-
-
-def _is_clean(sample: HostSample) -> bool:
-    gauges, counters = list(HOST.read_gauges(sample)), list(HOST.read_counters(sample))
-    for kind in KINDS:
-        for device in getattr(sample, kind.attribute):
-            gauges += kind.read_gauges(device)
-            counters += kind.read_counters(device)
-    # Comparisons with not-a-number are false.
-    return not [value for value in gauges if value is not None and not -MAX_MAGNITUDE <= value <= MAX_MAGNITUDE] and (
-        not [value for value in counters if value is not None and not 0 <= value <= MAX_COUNTER]
-    )
-
-
-def _clean_fields(item: Any, kind: Fields) -> dict[str, Any]:
-    changes: dict[str, Any] = {}
-    for name, value in zip(kind.gauges, kind.read_gauges(item), strict=True):
-        # The comparison is false for not-a-number too.
-        if value is not None and not -MAX_MAGNITUDE <= value <= MAX_MAGNITUDE:
-            changes[name] = None
-    for name, value in zip(kind.counters, kind.read_counters(item), strict=True):
-        if value is not None and not 0 <= value <= MAX_COUNTER:
-            changes[name] = None
-    return changes
-
-
-def layout_of(sample: HostSample) -> Layout:
-    """Return the layout of a clean sample."""
-    return intern_layout(_keys(sample), tuple([(gpu.gpu_index, gpu.model) for gpu in sample.gpus]))
-
-
-def row_of(sample: HostSample) -> Row:
-    """Flatten a clean sample."""
-    gauges: list[float | None] = []
-    counters: list[int | None] = []
-    for kind in KINDS:
-        for device in getattr(sample, kind.attribute):
-            gauges += kind.read_gauges(device)
-            counters += kind.read_counters(device)
-    return Row(
-        at_unix_us=sample.taken_at_unix_us,
-        layout=layout_of(sample),
-        host_gauges=HOST.read_gauges(sample),
-        host_counters=HOST.read_counters(sample),
-        gauges=gauges,
-        counters=counters,
-    )
+    blob: bytes | None = field(default=None, eq=False, repr=False)
+    """The device values as stored, where they have been packed already."""
 
 
 def pack_devices(row: Row) -> bytes:
     """Return the blob of a row's device values."""
     values = [*row.counters, *row.gauges]
-    present = bytes([value is not None for value in values])
-    bitmap, packer = _packer(present, len(row.counters))
-    return bitmap + packer.pack(*[value for value in values if value is not None])
+    present = bytes(map(is_not, values, repeat(None)))
+    return pack_reported(present, len(row.counters), list(compress(values, present)))
+
+
+def pack_reported(present: bytes, counter_count: int, reported: Sequence[Any]) -> bytes:
+    """Return the blob of the values that were reported, counters first; ``present`` says which slots are theirs."""
+    head, packer = _packer(present, counter_count)
+    return head + packer.pack(*reported)
 
 
 def unpack_devices(blob: bytes, stored: Decoder) -> tuple[Counters, Gauges]:
@@ -293,37 +204,3 @@ def spread_of(present: bytes) -> Spread | None:
     if len(places) == 1:
         return lambda values: (values[-1],)
     return itemgetter(*places)
-
-
-_CLASSES: Final = {"gpus": GpuSample, "disks": DiskSample, "networks": NetworkSample, "fans": FanSample}
-
-
-def sample_of(host_id: str, row: Row) -> HostSample:
-    """Rebuild a sample from its row; what is never stored (processes, cores, file systems) is absent."""
-    gauges, counters = iter(row.gauges), iter(row.counters)
-    devices: dict[str, tuple[Any, ...]] = {}
-    for kind, keys in zip(KINDS, row.layout.keys, strict=True):
-        made = []
-        for place, key in enumerate(keys):
-            values: dict[str, Any] = {kind.key: key}
-            if kind is GPU:
-                index, model = row.layout.gpu_details[place]
-                values |= {"gpu_index": index, "model": model, "taken_at_unix_us": row.at_unix_us}
-            values |= {name: next(gauges) for name in kind.gauges}
-            values |= {name: next(counters) for name in kind.counters}
-            made.append(_CLASSES[kind.attribute](**_whole(values)))
-        devices[kind.attribute] = tuple(made)
-    host = dict(zip(HOST.gauges, row.host_gauges, strict=True))
-    totals = dict(zip(HOST.counters, row.host_counters, strict=True))
-    known = _whole(host) | totals | devices
-    return HostSample(host_id=host_id, taken_at_unix_us=row.at_unix_us, **known)
-
-
-def _whole(values: dict[str, Any]) -> dict[str, Any]:
-    """Gauges are stored as floats; byte and piece counts are whole numbers in the model."""
-    return {
-        name: int(value)
-        if isinstance(value, float) and ("_bytes" in name or "_count" in name) and "_per_s" not in name
-        else value
-        for name, value in values.items()
-    }

@@ -19,9 +19,10 @@ from appliance.clock import Now
 from appliance.database import Database
 from appliance.devices import HostSample
 from appliance.errors import BadInput
+from appliance.series.flatten import read, sample_of
 from appliance.series.keeper import Keeper
 from appliance.series.limits import FUTURE_SECONDS, MAX_KEY_CHARACTERS, MAX_MAGNITUDE, Retention
-from appliance.series.pack import Row, clean, row_of, sample_of
+from appliance.series.pack import Row
 from appliance.series.pruning import TIERS, pruned_until, start_forgetting, used_bytes
 from appliance.series.rates import GAP_US, Rates, rates_of
 from appliance.series.reading import read_values, read_window
@@ -75,12 +76,13 @@ class Series:
     retention: Retention = field(factory=Retention)
     """Replace it to change the retention while running."""
     name: str = field(default="series", init=False)
-    _store: SeriesStore = field(factory=SeriesStore, init=False)
+    _store: SeriesStore = field(init=False)
     _latest: dict[str, tuple[Row, Reading]] = field(factory=dict, init=False)
     _interval_us: dict[str, int] = field(factory=dict, init=False)
     _keeper: Keeper = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._store = SeriesStore(lambda: self.database.rollbacks)
         self._keeper = Keeper(self.database, self.now, self._store, lambda: self.retention)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -120,16 +122,13 @@ class Series:
         self._check_time(sample.taken_at_unix_us)
         if not 0 < len(sample.host_id) <= MAX_KEY_CHARACTERS:
             raise BadInput("a host's id is 1 to 200 characters", field="host_id")
-        cleaned = clean(sample)
-        row = row_of(cleaned)
-        known = self._latest.get(sample.host_id)
-        before = known[0] if known else None
+        cleaned, row = read(sample)
 
         def remember(stored: Stored) -> None:
             self._remember(cleaned, row, stored)
 
         key = PREFIX + sample.host_id
-        stored = await self.database.write(lambda conn: self._store.put(conn, key, row, before), on_commit=remember)
+        stored = await self.database.write(lambda conn: self._store.put(conn, key, row), on_commit=remember)
         return _reading(cleaned, stored.before, row)
 
     def _check_time(self, at_unix_us: int) -> None:
@@ -244,7 +243,11 @@ class Series:
             self._latest.pop(host_id, None)
             self._interval_us.pop(host_id, None)
 
-        await self.database.write(lambda conn: start_forgetting(conn, key), on_commit=gone)
+        def forget(conn: sqlite3.Connection) -> bool:
+            self._store.forget_memory()
+            return start_forgetting(conn, key)
+
+        await self.database.write(forget, on_commit=gone)
         await self._keeper.forget()
 
     # -- values of plugins

@@ -1,11 +1,14 @@
-"""All SQL of host series. Every function takes the connection it works on and keeps nothing but immutable layouts.
+"""All SQL of host series. Every function takes the connection it works on.
 
 What keeps the tiers right: whenever a sample is stored, every bucket that ended before the series' newest sample is
 either built or named in ``series_dirty``, in the same transaction. So a crash at any moment needs no repair.
+
+What the writer remembers between two samples (open buckets, which layouts are stored) may be ahead of the file after
+a rollback, whoever's failure caused it: then all of it is forgotten and read again.
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any, Final
 
@@ -14,26 +17,19 @@ from attrs import define, field, frozen
 from appliance.errors import Conflict
 from appliance.series.fields import HOST
 from appliance.series.limits import HOUR_US
+from appliance.series.open import OpenBuckets
 from appliance.series.pack import Decoder, Layout, Row, UnknownFormat, decoder, pack_devices, unpack_devices
+from appliance.series.packed import BucketDecoder, bucket_decoder, pack_bucket, unpack_bucket
 from appliance.series.rates import GAP_US
-from appliance.series.rollup import (
-    TIER_SECONDS,
-    TIER_US,
-    Bucket,
-    BucketDecoder,
-    bucket_decoder,
-    floor,
-    fold_buckets,
-    fold_samples,
-    pack_bucket,
-    unpack_bucket,
-    vector,
-)
+from appliance.series.rollup import TIER_SECONDS, TIER_US, Bucket, floor, fold_buckets, fold_samples, vector
 from appliance.series.schema import MIGRATIONS, OWNER
 
 __all__ = ["MIGRATIONS", "OWNER", "SeriesStore", "Stored"]
 
 MAX_SERIES: Final = 2**28
+OPEN_MAX: Final = 512
+"""Series whose open buckets are remembered; those of 8 GPUs take some 300 kB."""
+
 MOVED_ROWS: Final = 1000
 """Rows moved or deleted in one write: below 50 ms of the writer's time."""
 
@@ -88,9 +84,20 @@ def bucket_start(key: int) -> int:
 
 @define
 class SeriesStore:
-    """Rows and buckets of hosts; the object itself holds only layouts, which never change once stored."""
+    """Rows and buckets of hosts; readers may share it with the writer, whose memory is its own."""
 
+    rollbacks: Callable[[], int] = lambda: 0
+    """How much the writer has undone so far: when that changes, what it remembers may never have happened."""
     _decoders: dict[int, tuple[Decoder, BucketDecoder]] = field(factory=dict, init=False)
+    _open: dict[str, OpenBuckets] = field(factory=dict, init=False)
+    _saved_until: dict[int, int] = field(factory=dict, init=False)
+    """Until when each stored layout is said to be used."""
+    _seen_rollbacks: int = field(default=0, init=False)
+
+    def forget_memory(self) -> None:
+        """Read everything anew from now on; call it in the write that changes rows behind `put`'s back."""
+        self._open.clear()
+        self._saved_until.clear()
 
     # -- keys and layouts
 
@@ -115,11 +122,17 @@ class SeriesStore:
         return conn.execute("SELECT series_id, key FROM series_key ORDER BY series_id").fetchall()
 
     def _save_layout(self, conn: sqlite3.Connection, layout: Layout, at_unix_us: int) -> None:
+        if self._saved_until.get(layout.layout_id, -1) >= at_unix_us:
+            return
+        if len(self._saved_until) >= 4096:
+            self._saved_until.clear()
         found = conn.execute(
             "SELECT used_until_unix_us FROM series_layout WHERE layout_id = ?", (layout.layout_id,)
         ).fetchone()
         if found is not None and found[0] >= at_unix_us:
+            self._saved_until[layout.layout_id] = found[0]
             return
+        self._saved_until[layout.layout_id] = at_unix_us + HOUR_US
         conn.execute(
             "INSERT INTO series_layout (layout_id, content, used_until_unix_us) VALUES (:id, :content, :until)"
             " ON CONFLICT DO UPDATE SET used_until_unix_us = :until",
@@ -142,33 +155,39 @@ class SeriesStore:
 
     def forget_layouts(self, conn: sqlite3.Connection, before_unix_us: int) -> int:
         """Delete the layouts that no row can use any more."""
+        self._saved_until.clear()
         return conn.execute("DELETE FROM series_layout WHERE used_until_unix_us < ?", (before_unix_us,)).rowcount
 
     # -- samples
 
-    def put(self, conn: sqlite3.Connection, key: str, row: Row, likely_before: Row | None) -> Stored:
-        """Store a sample and build the buckets that it closes, or mark those that it changes.
+    def put(self, conn: sqlite3.Connection, key: str, row: Row) -> Stored:
+        """Store a sample and build the buckets that it closes, or mark those that it changes."""
+        if self._seen_rollbacks != self.rollbacks():
+            self._seen_rollbacks = self.rollbacks()
+            self.forget_memory()
+        series = self._open.get(key) or self._opened(conn, key)
+        before = series.newest
+        if before is not None and row.at_unix_us <= before.at_unix_us:
+            return self._put_late(conn, series, row, before.at_unix_us)
+        self._insert(conn, series.series_id, row)
+        for tier, start, bucket in series.add(row, lambda tier, start: self.fold(conn, series.series_id, tier, start)):
+            self._save_bucket(conn, series.series_id, tier, start, bucket)
+        return Stored(before, row.at_unix_us, True)
 
-        :param likely_before: the newest sample the caller knows; used when it is indeed the one before.
-        """
+    def _opened(self, conn: sqlite3.Connection, key: str) -> OpenBuckets:
+        if len(self._open) >= OPEN_MAX:
+            self._open.pop(next(iter(self._open)))
         series_id = self.make_series(conn, key)
-        newest = self.newest(conn, series_id)
-        at = row.at_unix_us
-        if newest is None or at > newest:
-            self._insert(conn, series_id, row)
-            if newest is None:
-                return Stored(None, at, True)
-            self._close(conn, series_id, newest, at)
-            is_known = likely_before is not None and likely_before.at_unix_us == newest
-            return Stored(likely_before if is_known else self.before(conn, series_id, at), at, True)
-        return self._put_late(conn, series_id, row, newest)
+        self._open[key] = opened = OpenBuckets(series_id, self.before(conn, series_id, 2**62))
+        return opened
 
-    def _put_late(self, conn: sqlite3.Connection, series_id: int, row: Row, newest: int) -> Stored:
-        at = row.at_unix_us
+    def _put_late(self, conn: sqlite3.Connection, series: OpenBuckets, row: Row, newest: int) -> Stored:
+        at, series_id = row.at_unix_us, series.series_id
         before = self.before(conn, series_id, at)
         moved = conn.execute("SELECT 1 FROM series_raw WHERE series_id = ? AND at_unix_us = ?", (series_id, at))
         if moved.fetchone() is not None or not self._insert(conn, series_id, row):
             return Stored(before, newest, False)
+        series.doubt()
         # Its own bucket changes, and that of the next sample, whose rates are now derived from this one.
         after = min((found[0] for sql in _AFTER for found in conn.execute(sql, (series_id, at))), default=at)
         open_from = floor(newest, 0)
@@ -187,7 +206,7 @@ class SeriesStore:
             row.layout.layout_id,
             *row.host_gauges,
             *row.host_counters,
-            pack_devices(row),
+            pack_devices(row) if row.blob is None else row.blob,
         )
         return conn.execute(_INSERT, values).rowcount == 1
 
@@ -251,17 +270,15 @@ class SeriesStore:
 
     # -- buckets
 
-    def _close(self, conn: sqlite3.Connection, series_id: int, newest: int, at_unix_us: int) -> None:
-        for tier in range(len(TIER_US)):
-            if floor(newest, tier) == floor(at_unix_us, tier):
-                return
-            self.rebuild(conn, series_id, tier, floor(newest, tier))
-
     def rebuild(self, conn: sqlite3.Connection, series_id: int, tier: int, start_unix_us: int) -> None:
         """Fold a bucket anew from the tier below and store it."""
         bucket = self.fold(conn, series_id, tier, start_unix_us)
-        if bucket is None:
-            return
+        if bucket is not None:
+            self._save_bucket(conn, series_id, tier, start_unix_us, bucket)
+
+    def _save_bucket(
+        self, conn: sqlite3.Connection, series_id: int, tier: int, start_unix_us: int, bucket: Bucket
+    ) -> None:
         self._save_layout(conn, bucket.layout, start_unix_us)
         conn.execute(
             "INSERT INTO series_rollup (bucket_key, layout_id, sample_count, data)"
@@ -271,7 +288,7 @@ class SeriesStore:
                 "key": bucket_key(series_id, tier, start_unix_us),
                 "layout": bucket.layout.layout_id,
                 "count": bucket.sample_count,
-                "data": pack_bucket(bucket),
+                "data": pack_bucket(bucket, is_compressed=tier == 0),
             },
         )
 
@@ -332,6 +349,9 @@ class SeriesStore:
         starts: dict[int, list[int]] = {}
         for series_id, bucket in marks:
             starts.setdefault(series_id, []).append(bucket)
+        for series in self._open.values():
+            if series.series_id in starts:
+                series.doubt()
         for series_id, buckets in starts.items():
             newest = self.newest(conn, series_id) or 0
             for tier in range(len(TIER_US)):

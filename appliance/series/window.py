@@ -1,28 +1,16 @@
 """A window of any length as columns: which tier answers it, and how its figures are laid out."""
 
-import struct
 from collections.abc import Callable, Collection, Iterator, Sequence
-from operator import itemgetter
+from itertools import repeat
+from operator import itemgetter, truediv
 from typing import Any, Final
 
 from attrs import define, field, frozen
 
 from appliance.errors import BadInput
 from appliance.series.fields import METRICS
-from appliance.series.pack import UnknownFormat
-from appliance.series.rollup import (
-    HUNDREDTHS,
-    TIER_SECONDS,
-    TIER_US,
-    Bucket,
-    BucketDecoder,
-    Slot,
-    decompress,
-    head_size,
-    is_wide,
-    picking_struct,
-    slots_of,
-)
+from appliance.series.packed import BucketDecoder, head_size, picking_struct, unpack
+from appliance.series.rollup import HUNDREDTHS, TIER_SECONDS, TIER_US, Bucket, Slot, full, is_wide, slots_of
 
 MAX_POINTS: Final = 20_000
 
@@ -108,7 +96,7 @@ def check_span(from_unix_us: int, to_unix_us: int, max_points: int) -> None:
 
 
 Take = Callable[[Any], tuple[Any, ...]]
-"""Takes the wanted figures out of a point: all minima, then all maxima, then all means."""
+"""Takes the wanted figures out of a point or a stored bucket: all minima, then all maxima, then all means."""
 
 
 @define
@@ -129,7 +117,9 @@ class Gatherer:
 
     def add_bucket(self, at_unix_us: int, bucket: Bucket) -> None:
         """Add a bucket folded just now."""
-        self._add(at_unix_us, slots_of(bucket.layout), None, (*bucket.minima, *bucket.maxima, *bucket.means))
+        columns = (bucket.minima, bucket.maxima, bucket.means)
+        point = [figure for column in columns for figure in full(column, bucket.present)]
+        self._add(at_unix_us, slots_of(bucket.layout), None, point)
 
     def add_raw(self, at_unix_us: int, slots: tuple[Slot, ...], vector: Sequence[float | None]) -> None:
         """Add a raw sample's vector."""
@@ -182,7 +172,7 @@ class Gatherer:
             take = takes.get(key)
             if take is None:
                 takes[key] = take = _take_packed(point[:size], decoder, wanted)
-            yield take(decompress(point, size))
+            yield take(point)
 
 
 def _take_places(slots: Sequence[Slot], wanted: Sequence[Slot]) -> Take:
@@ -195,25 +185,19 @@ def _take_places(slots: Sequence[Slot], wanted: Sequence[Slot]) -> Take:
 def _take_packed(head: bytes, decoder: BucketDecoder, wanted: Sequence[Slot]) -> Take:
     """Return what takes figures from packed columns, passing over those that nobody wants."""
     packer, there = picking_struct(head, decoder, frozenset(wanted))
+    size = len(head)
     if not there:
         return lambda _: (None,) * (3 * len(wanted))
-
-    def unpack(data: bytes) -> tuple[Any, ...]:
-        try:
-            return packer.unpack(data)
-        except struct.error as error:
-            raise UnknownFormat(f"series bucket cannot be read: {error}") from error
-
     if there == list(wanted):
-        return unpack
+        return lambda blob: unpack(blob, size, packer)
     order = _take_places(there, wanted)
-    return lambda data: order((*unpack(data), None))
+    return lambda blob: order((*unpack(blob, size, packer), None))
 
 
 def _decimals(column: list[Any]) -> list[float | None]:
     if None in column:
         return [None if value is None else value / HUNDREDTHS for value in column]
-    return [value / HUNDREDTHS for value in column]
+    return list(map(truediv, column, repeat(HUNDREDTHS)))
 
 
 def tier_seconds(tier: int) -> int:

@@ -21,8 +21,8 @@ import trio
 
 from appliance.database import Database
 from appliance.devices import DiskSample, FanSample, GpuSample, HostSample, NetworkSample
+from appliance.series.flatten import row_of
 from appliance.series.limits import Retention
-from appliance.series.pack import row_of
 from appliance.series.rollup import TIER_US, vector
 from appliance.series.schema import MIGRATIONS, OWNER
 from appliance.series.service import Series

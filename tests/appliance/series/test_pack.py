@@ -11,16 +11,8 @@ from hypothesis import strategies as st
 from appliance.devices import FanSample, GpuSample, HostSample, NetworkSample
 from appliance.errors import BadInput, TooLarge
 from appliance.series.fields import GPU, HOST
-from appliance.series.pack import (
-    UnknownFormat,
-    clean,
-    decoder,
-    layout_of,
-    pack_devices,
-    row_of,
-    sample_of,
-    unpack_devices,
-)
+from appliance.series.flatten import clean, layout_of, row_of, sample_of
+from appliance.series.pack import UnknownFormat, decoder, pack_devices, unpack_devices
 from tests.appliance.series.conftest import START, Box
 
 GAUGE = st.none() | st.floats(-(2**53), 2**53)

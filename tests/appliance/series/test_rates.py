@@ -3,7 +3,7 @@
 from attrs import evolve
 
 from appliance.devices import DiskSample
-from appliance.series.pack import clean, row_of
+from appliance.series.flatten import clean, row_of
 from appliance.series.rates import Rates, rates_of
 from tests.appliance.series.conftest import SECOND, START, Box
 

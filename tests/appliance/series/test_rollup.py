@@ -7,16 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.series.pack import Layout, UnknownFormat, decoder, intern_layout
+from appliance.series.packed import bucket_decoder, pack_bucket, unpack_bucket
 from appliance.series.rollup import (
     Bucket,
-    bucket_decoder,
+    close,
+    combine,
     fold_buckets,
     fold_samples,
-    pack_bucket,
+    part_of_vector,
     quanta,
     slots_of,
     union,
-    unpack_bucket,
 )
 
 PLAIN = intern_layout(((), (), (), ("fan1",)), ())
@@ -40,31 +41,45 @@ def test_grouping_changes_neither_extremes_nor_counts_and_means_by_less_than_a_q
     parts = [fold_samples(points[place : place + size]) for place in range(0, len(points), size)]
     grouped = fold_buckets(parts)
     assert grouped.layout == whole.layout
-    assert (grouped.sample_count, list(grouped.counts)) == (whole.sample_count, list(whole.counts))
-    assert list(grouped.minima) == list(whole.minima)
-    assert list(grouped.maxima) == list(whole.maxima)
+    assert (grouped.sample_count, grouped.present) == (whole.sample_count, whole.present)
+    assert grouped.counts == whole.counts
+    assert grouped.minima == whole.minima
+    assert grouped.maxima == whole.maxima
     for one, two in zip(grouped.means, whole.means, strict=True):
-        assert (one is None) == (two is None)
-        if one is not None and two is not None:
-            assert abs(one - two) <= 1 + abs(two) * 1e-12
+        assert abs(one - two) <= 1
+
+
+@given(st.lists(vectors(), min_size=1, max_size=12), st.integers(1, 5))
+def test_parts_added_in_groups_give_the_very_same_bucket(
+    points: list[tuple[Layout, Sequence[float | None]]], size: int
+) -> None:
+    parts = [part_of_vector(*point) for point in points]
+    groups = [combine(parts[place : place + size]) for place in range(0, len(parts), size)]
+    assert close(combine(groups)) == fold_samples(points)
 
 
 @given(st.lists(vectors(), min_size=1, max_size=6))
 def test_mean_lies_between_the_extremes(points: list[tuple[Layout, Sequence[float | None]]]) -> None:
     bucket = fold_samples(points)
     for low, mean, high in zip(bucket.minima, bucket.means, bucket.maxima, strict=True):
-        if low is not None and mean is not None and high is not None:
-            assert low <= mean <= high
+        assert low <= mean <= high
 
 
-@given(st.lists(vectors(), min_size=1, max_size=6))
-def test_bucket_comes_back_as_it_was_stored(points: list[tuple[Layout, Sequence[float | None]]]) -> None:
+@given(st.lists(vectors(), min_size=1, max_size=6), st.booleans())
+def test_bucket_comes_back_as_it_was_stored(
+    points: list[tuple[Layout, Sequence[float | None]]], is_compressed: bool
+) -> None:
     bucket = fold_samples(points)
     stored = bucket_decoder(decoder(bucket.layout.content))
-    back = unpack_bucket(pack_bucket(bucket), bucket.sample_count, stored)
+    blob = pack_bucket(bucket, is_compressed=is_compressed)
+    back = unpack_bucket(blob, bucket.sample_count, stored)
+    assert back.present == bucket.present
+    assert (back.counts is None) == (bucket.counts is None)
     for name in ("counts", "minima", "maxima", "means"):
-        assert list(getattr(back, name)) == list(getattr(bucket, name)), name
-    assert pack_bucket(back) == pack_bucket(bucket)
+        assert list(getattr(back, name) or ()) == list(getattr(bucket, name) or ()), name
+    assert pack_bucket(back, is_compressed=is_compressed) == blob
+    with pytest.raises(UnknownFormat):
+        unpack_bucket(blob[:-1], bucket.sample_count, stored)
 
 
 @given(st.binary(max_size=60))
@@ -78,14 +93,14 @@ def test_absent_readings_count_neither_in_the_mean_nor_as_zero() -> None:
     bucket = fold_samples(
         [(PLAIN, [None] * width), (PLAIN, [4.0] * width), (PLAIN, [None] * width), (PLAIN, [8.0] * width)]
     )
-    assert bucket.counts == [2] * width
+    assert list(bucket.counts or ()) == [2] * width
     assert list(bucket.means) == [6 * quantum for quantum in quanta(PLAIN)]
 
 
 def test_mean_of_means_is_weighted_by_readings() -> None:
     width = WIDTH[PLAIN]
     one, nine = fold_samples([(PLAIN, [0.0] * width)] * 9), fold_samples([(PLAIN, [10.0] * width)])
-    assert fold_buckets([one, nine]).means == list(quanta(PLAIN))
+    assert list(fold_buckets([one, nine]).means) == list(quanta(PLAIN))
 
 
 def test_union_keeps_the_order_in_which_devices_are_met() -> None:
@@ -94,5 +109,5 @@ def test_union_keeps_the_order_in_which_devices_are_met() -> None:
 
 
 def test_one_bucket_is_its_own_fold() -> None:
-    bucket = Bucket(PLAIN, 1, [1], [2], [3], [2])
+    bucket = Bucket(PLAIN, b"\1", 1, None, [2], [3], [2])
     assert fold_buckets([bucket]) is bucket
