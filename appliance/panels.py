@@ -52,7 +52,7 @@ class Panels:
                 if not isinstance(content, PanelContent):
                     raise TypeError(f"a panel answers PanelContent, not {type(content).__name__}")  # noqa: TRY301
                 error = ""
-            except Exception as failure:
+            except (Exception, SystemExit) as failure:
                 content, error = PanelContent(), f"{type(failure).__name__}: {failure}"[:300]
                 log.warning("panel.failed", plugin=one.plugin, panel=one.panel.name, exc_info=failure)
         one.item = {

@@ -14,7 +14,8 @@ from attrs import define
 from hypercorn.events import Closed, Event, RawData
 
 from appliance.http.answers import Reply
-from appliance.http.direct import DirectH11, date_headers
+from appliance.http.direct import DirectH11
+from appliance.http.hardened import date_headers
 from appliance.http.paths import split_target
 from appliance.http.pipeline import Exchange, head_of
 
@@ -161,7 +162,7 @@ class Front:
                         return
                 data += b"0\r\n\r\n" if is_chunked else b""
             await self._send(RawData(data))
-        except Exception:
+        except (Exception, SystemExit):
             from appliance.http.pipeline import log
 
             log.exception("answer was cut short", request_id=pending.exchange.request_id)

@@ -140,7 +140,7 @@ class Edge:
             exchange.caller = self._caller(head, route)
         except ApplianceError as failure:
             exchange.failure = failure
-        except Exception:
+        except (Exception, SystemExit):
             exchange.failure = self.crashed(exchange)
         return exchange
 
@@ -170,7 +170,7 @@ class Edge:
             reply = await render(await route.endpoint.handler(call), head, status=route.endpoint.status)
         except ApplianceError as failure:
             reply = await self.failed(exchange, failure)
-        except Exception:
+        except (Exception, SystemExit):  # a plugin may call sys.exit: that ends its request, not the process
             reply = await self.failed(exchange, self.crashed(exchange))
         return self.finished(exchange, reply)
 

@@ -121,7 +121,7 @@ async def _handle(edge: Edge, exchange: Exchange, handler: Any, call: Any, socke
         return
     except ApplianceError as failure:
         await socket.close(1008, failure.message)
-    except Exception:
+    except (Exception, SystemExit):
         edge.crashed(exchange)
         await socket.close(1011, "internal error")
     else:

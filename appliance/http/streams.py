@@ -130,6 +130,6 @@ async def _pump(edge: Edge, exchange: Exchange, output: _EventStream) -> Applian
         if output.is_open:
             await output.write(b"event: error\ndata: " + msgspec.json.encode({"error": failure.message}) + b"\n\n")
         return failure
-    except Exception:
+    except (Exception, SystemExit):
         return edge.crashed(exchange)
     return None

@@ -61,7 +61,7 @@ class Report:
             for one in parts.readiness:
                 try:
                     problem = one.check()
-                except Exception as error:
+                except (Exception, SystemExit) as error:
                     problem = f"its check failed: {type(error).__name__}: {error}"
                 items.append(_item(f"{name}: {one.name}", problem, required=False))
         return items
@@ -73,7 +73,7 @@ class Report:
             for section in parts.prometheus:
                 try:
                     sections.append(section())
-                except Exception as error:
+                except (Exception, SystemExit) as error:
                     log.warning("metrics.section_failed", plugin=name, exc_info=error)
         return "".join(section if section.endswith("\n") else f"{section}\n" for section in sections if section)
 

@@ -1,5 +1,7 @@
 """Panels of plugins: how often they are read, and what a bad one costs."""
 
+import sys
+
 import trio
 from trio.testing import MockClock
 
@@ -36,6 +38,7 @@ async def test_a_panel_that_fails_or_hangs_shows_it_in_its_own_card(autojump_clo
         "acme",
         [
             Panel(name="raises", title="R", read=lambda: 1 / 0),  # type: ignore[arg-type, return-value]
+            Panel(name="exits", title="E", read=lambda: sys.exit(1)),
             Panel(name="hangs", title="H", read=hung),
             Panel(name="lies", title="L", read=lambda: "text"),  # type: ignore[arg-type, return-value]
             Panel(name="works", title="W", read=good),
@@ -43,6 +46,7 @@ async def test_a_panel_that_fails_or_hangs_shows_it_in_its_own_card(autojump_clo
     )
     items = {item["name"]: item for item in await panels.items()}
     assert "ZeroDivisionError" in items["raises"]["error"]
+    assert "SystemExit" in items["exits"]["error"]
     assert items["hangs"]["error"] == "it takes too long to read"
     assert "PanelContent, not str" in items["lies"]["error"]
     assert (items["works"]["error"], items["works"]["note"]) == ("", "fine")

@@ -115,6 +115,10 @@ def make_surface() -> Surface:
     async def crash(call: Call[None]) -> None:
         raise RuntimeError("a secret of the inside")
 
+    @api.get("/kit/exit", hot=True)
+    async def exit_(call: Call[None]) -> None:
+        raise SystemExit(7)
+
     @api.post("/kit/conflict", body=RAW, hot=True)
     async def conflict(call: Call[bytes]) -> None:
         raise Conflict("taken", hint="another name")

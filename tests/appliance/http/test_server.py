@@ -75,6 +75,16 @@ async def test_crash_tells_its_request_id_and_nothing_else(
         assert [entry["request_id"] for entry in failures] == [reply.headers["x-request-id"]]
 
 
+async def test_handler_that_calls_exit_ends_its_request_and_not_the_process(
+    tmp_path: Path, dispatch: Dispatch, logged: list[dict[str, Any]]
+) -> None:
+    async with serving(tmp_path, dispatch=dispatch) as running:
+        client = await running.connect()
+        assert (await client.ask(request("GET", "/kit/exit"))).status == 500
+        assert (await client.ask(request("GET", "/kit/hello"))).status == 200
+        assert [entry["event"] for entry in logged if entry["log_level"] == "error"] == ["request failed"]
+
+
 async def test_header_that_would_split_an_answer_is_a_crash(tmp_path: Path, dispatch: Dispatch) -> None:
     async with serving(tmp_path, dispatch=dispatch) as running:
         client = await running.connect()
