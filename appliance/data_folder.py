@@ -105,6 +105,9 @@ def open_data_folder(path: Path) -> DataFolder:
         for name in SUBFOLDERS:
             (path / name).mkdir(mode=0o700, exist_ok=True)
             _check(path / name)
+        with suppress(FileExistsError):
+            # SQLite would make it as the umask says, and gives the files beside it the same mode.
+            os.close(os.open(path / "appliance.db", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise FolderRefused(
             f"the data directory {path} cannot be used: {error.strerror or error}",

@@ -30,6 +30,7 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 def serve(data_dir: Path, config_file: Path | None = None, listen: Sequence[str] = ()) -> int:
     """Run the appliance until it is asked to stop; return the exit status: 0, 1 failed, 2 configuration."""
+    os.umask(0o077)  # whatever we or a plugin write is for nobody else
     notifier = Notifier.from_environment(os.environ)
     options = Options(
         data_dir=data_dir,

@@ -25,8 +25,19 @@ def test_folder_is_made_with_its_subfolders_for_its_owner_only(tmp_path: Path) -
     folder = open_data_folder(tmp_path / "new" / "data")
     for path in (folder.path, *(folder.path / name for name in SUBFOLDERS)):
         assert stat.S_IMODE(path.stat().st_mode) == 0o700
-    assert {path.name for path in folder.path.iterdir()} == set(SUBFOLDERS)
+    assert {path.name for path in folder.path.iterdir()} == {*SUBFOLDERS, "appliance.db"}
     open_data_folder(folder.path)
+
+
+def test_database_is_made_for_its_owner_only_whatever_the_umask_says(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        folder = open_data_folder(tmp_path / "data")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(folder.database.stat().st_mode) == 0o600
+    folder.database.write_bytes(b"kept")
+    assert open_data_folder(tmp_path / "data").database.read_bytes() == b"kept"
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o750, 0o701, 0o770])
