@@ -33,8 +33,9 @@ from hypercorn.trio.worker_context import WorkerContext
 from appliance.http.app import Application
 from appliance.http.blueprints import run_blueprint
 from appliance.http.connection import Connection
-from appliance.http.direct import DirectH11, HardenedH11
+from appliance.http.direct import DirectH11
 from appliance.http.front import Front
+from appliance.http.hardened import HardenedH11
 from appliance.http.limits import Limits, PeerCount, raise_file_limit
 from appliance.http.pipeline import Edge
 from appliance.http.routing import Table

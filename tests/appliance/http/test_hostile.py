@@ -223,12 +223,29 @@ async def test_h2c_upgrade_is_ignored(tmp_path: Path, dispatch: Dispatch) -> Non
         assert (await client.ask(request("GET", "/kit/hello"))).status == 200
 
 
-async def test_refused_websocket_handshake_ends_its_connection(tmp_path: Path, dispatch: Dispatch) -> None:
+@pytest.mark.parametrize(
+    ("headers", "version"),
+    [
+        ("", "1.1"),
+        ("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", "1.1"),
+        ("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 8\r\n", "1.1"),
+        ("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n", "1.0"),
+    ],
+)
+async def test_refused_websocket_handshake_says_why_and_ends_its_connection(
+    tmp_path: Path, dispatch: Dispatch, headers: str, version: str
+) -> None:
     async with serving(tmp_path, dispatch=dispatch) as running:
-        for target in ("/kit/ws", "/kit/hello", "/kit/none"):
+        for target, owner in (("/kit/ws", b'"detail":'), ("/kit/none", b'"detail":'), ("/none", b'"error":')):
             client = await running.connect()
-            head = f"GET {target} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n".encode()
-            assert (await client.ask(head)).status == 400
+            head = (
+                f"GET {target} HTTP/{version}\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n{headers}\r\n"
+            )
+            reply = await client.ask(head.encode())
+            assert reply.status == (400 if target == "/kit/ws" else 404)
+            assert owner in reply.body
+            assert target != "/kit/ws" or reply.headers["sec-websocket-version"] == "13"
+            assert reply.headers["connection"] == "close"
             assert await client.is_closed()
 
 
