@@ -200,7 +200,11 @@ class Connection:
     async def _write(self, data: bytes) -> None:
         if not data:
             return
-        async with self._send_lock:
+        try:
+            self._send_lock.acquire_nowait()  # free, as nearly always: no turn of the loop for it
+        except trio.WouldBlock:
+            await self._send_lock.acquire()
+        try:
             if self.broken:
                 return
             if self.server.faults is not None:
@@ -214,6 +218,8 @@ class Connection:
                     self.broken = True
             if scope.cancelled_caught:
                 self.broken = True
+        finally:
+            self._send_lock.release()
         if self.broken:
             self.scope.cancel()
 
