@@ -69,6 +69,8 @@ class Connection:
         """What authentication learns about this connection."""
         self.peer, self.local, self.peer_uid = _addresses(stream.socket)
         self.scope = trio.CancelScope()
+        self.handshake = trio.CancelScope()
+        """Around the TLS handshake alone, which comes before there is anything to read."""
         self.resting = True
         """Between requests, with nothing of the next one here yet."""
         self.ending = False
@@ -141,12 +143,8 @@ class Connection:
         log.error("connection failed", peer=self.peer, listener=self.listener.name, exc_info=failure)
 
     async def _serve(self) -> None:
-        if isinstance(self._stream, trio.SSLStream):
-            try:
-                with trio.fail_after(self.limits.head_seconds):
-                    await self._stream.do_handshake()
-            except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, ssl.SSLError):
-                return
+        if isinstance(self._stream, trio.SSLStream) and not await self._shake_hands(self._stream):
+            return
         group = ConnectionTasks()
         async with group:
             self._protocol = self.server.protocol(
@@ -164,6 +162,16 @@ class Connection:
             self.rest()
             await self._read()
             group.finish()
+
+    async def _shake_hands(self, stream: "trio.SSLStream[trio.SocketStream]") -> bool:
+        """Whether TLS is up within the time of a head; whatever else the other side does ends the connection."""
+        try:
+            with self.handshake:
+                self.handshake.deadline = trio.current_time() + self.limits.head_seconds
+                await stream.do_handshake()
+        except (trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError):
+            return False
+        return not self.handshake.cancelled_caught
 
     async def _read(self) -> None:
         protocol, dropped = self._protocol, 0

@@ -123,6 +123,7 @@ class Server:
         await self.context.terminated.set()
         for connection in tuple(self.connections):
             if connection.resting:
+                connection.handshake.cancel()
                 connection.scope.cancel()
 
 
