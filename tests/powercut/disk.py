@@ -2,7 +2,8 @@
 
 The rules are those of a file system in the writeback cache's hands: what was written before a successful sync of its
 file is kept; of what was written since then, each 512-byte sector is kept or lost on its own, a change of length
-likewise. A file that was removed may come back as it was until its folder is synced. The order of unsynced writes means nothing.
+likewise. A file that was removed may come back as it was until its folder is synced. The order of unsynced writes means
+nothing.
 """
 
 import random
