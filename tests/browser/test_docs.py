@@ -1,0 +1,72 @@
+"""The description of the API, by its page."""
+
+import json
+
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import shoot
+from tests.browser.served import Served
+
+METHODS = {"get", "post", "put", "patch", "delete"}
+
+
+def test_docs_list_every_endpoint_and_ask_nobody_else(logged_in: Page, site: Served) -> None:
+    asked: list[str] = []
+    logged_in.on("request", lambda request: asked.append(request.url))
+    answer = logged_in.goto(f"{site.base}/docs")
+    assert answer is not None
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    described = json.loads(logged_in.context.request.get(f"{site.base}/openapi.json").text())
+    count = sum(len(METHODS & item.keys()) for item in described["paths"].values())
+    assert count > 20
+    expect(logged_in.locator("main details")).to_have_count(count)
+    assert asked
+    assert all(url.startswith(f"{site.base}/") for url in asked), asked
+    shoot(logged_in, "docs-1280-light")
+
+
+def test_endpoint_opens_with_its_answers_and_the_filter_finds_it(logged_in: Page, site: Served) -> None:
+    logged_in.goto(f"{site.base}/docs")
+    logged_in.get_by_label("Filter").fill("get /api/appliance/devices")
+    devices = logged_in.locator("details").filter(
+        has=logged_in.get_by_text("/api/appliance/devices", exact=True), visible=True
+    )
+    expect(devices).to_have_count(1)
+    expect(logged_in.locator("details", has_text="/api/auth/login")).to_be_hidden()
+    devices.locator("summary").click()
+    expect(devices.get_by_text("200", exact=True)).to_be_visible()
+    logged_in.get_by_label("Filter").fill("no such word anywhere")
+    expect(logged_in.locator("details:visible")).to_have_count(0)
+
+
+def test_injected_script_is_stopped_by_the_policy(logged_in: Page, site: Served) -> None:
+    logged_in.goto(f"{site.base}/docs")
+    expect(logged_in.locator("main details").first).to_be_visible()
+    # A page of its own context: its refusals are what is looked for, not problems of the page.
+    other = logged_in.context.new_page()
+    other.goto(f"{site.base}/docs")
+    other.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.ran = 1\">')")
+    other.evaluate(
+        "document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.ran = 1'}))"
+    )
+    assert other.evaluate("window.ran") is None
+    other.close()
+
+
+def test_docs_fit_a_phone_in_the_dark(logged_in: Page, site: Served) -> None:
+    logged_in.emulate_media(color_scheme="dark")
+    logged_in.set_viewport_size({"width": 390, "height": 844})
+    logged_in.goto(f"{site.base}/docs")
+    logged_in.locator("main details summary").first.click()
+    assert logged_in.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    shoot(logged_in, "docs-390-dark")
+
+
+def test_docs_are_not_for_strangers(browser: Browser, site: Served) -> None:
+    context = browser.new_context()
+    answer = context.new_page().goto(f"{site.base}/docs")
+    assert answer is not None
+    assert answer.status == 401
+    context.close()
