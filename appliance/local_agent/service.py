@@ -126,6 +126,11 @@ class LocalAgent:
         return self.last.gpus if self.last else ()
 
     @property
+    def leaving(self) -> frozenset[str]:
+        """Ids of GPUs that the newest sample found gone, while the inventory is still being told so."""
+        return frozenset(gpu.gpu_id for gpu in self._known or ()) - {gpu.gpu_id for gpu in self.gpus}
+
+    @property
     def backends(self) -> tuple[BackendStatus, ...]:
         """How every backend is doing now."""
         return self._sampler.backends

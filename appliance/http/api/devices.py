@@ -158,13 +158,13 @@ def view_of(state: CoreState) -> View:
     now_unix_us, agent = state.now(), agent_of(state)
     known = {gpu.gpu_id: gpu for gpu in state.inventory.gpus(state.host_id)}
     present = {gpu.gpu_id for gpu in agent.gpus}
+    leaving = agent.leaving
     lost = [
         gpu.gpu
         for gpu in known.values()
-        if not gpu.present
-        and gpu.gpu_id not in present
+        if gpu.gpu_id not in present
         and gpu.gpu.parent_gpu_id is None
-        and now_unix_us - gpu.changed_at_unix_us < LOST_SHOWN_US
+        and (gpu.gpu_id in leaving or (not gpu.present and now_unix_us - gpu.changed_at_unix_us < LOST_SHOWN_US))
     ]
     marks = {gpu.gpu_id: [(str(mark.kind), mark.reason) for mark in gpu.marks] for gpu in known.values() if gpu.marks}
     return agent.view(now_unix_us=now_unix_us, lost=lost, marks=marks)

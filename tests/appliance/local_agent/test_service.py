@@ -131,6 +131,18 @@ async def test_lost_gpu_is_marked_as_gone_in_the_inventory(tmp_path: Path) -> No
         await made.agent.sample_once()
         assert [known.present for known in made.inventory.gpus(HOST)] == [True, False]
         assert [event.kind for event in await made.events.history()] == ["gpu.lost"]
+        assert made.agent.leaving == frozenset()
+
+
+async def test_gpu_that_is_gone_is_known_as_leaving_until_the_inventory_has_been_told(tmp_path: Path) -> None:
+    backend = Scripted(gpus=(gpu("GPU-a"), gpu("GPU-b", 1)))
+    async with parts(tmp_path, backend) as made:
+        await made.agent.sample_once()
+        seen = made.agent.last
+        assert seen is not None
+        made.agent.last = evolve(seen, gpus=(gpu("GPU-a"),))  # as between a sample and its being stored
+        assert made.inventory.gpu("GPU-b").present
+        assert made.agent.leaving == {"GPU-b"}
 
 
 def test_one_sample_without_an_appliance_has_shares_and_lets_go_of_the_driver() -> None:
