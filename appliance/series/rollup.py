@@ -97,17 +97,17 @@ def quanta(layout: Layout) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=1024)
-def _units(layout: Layout, present: bytes) -> tuple[float, ...]:
+def _units(layout: Layout) -> tuple[float, ...]:
     # Floats, so that a whole number gives what it gives once it has been stored as a float.
-    return tuple(map(float, compress(quanta(layout), present)))
+    return tuple(map(float, quanta(layout)))
 
 
 def part_of_vector(layout: Layout, values: Sequence[float | None]) -> Part:
     """Return the figures of one sample."""
     present = bytes(map(is_not, values, repeat(None)))
-    reported: Any = compress(values, present)
     # Half of what `round` costs. It rises with the value, which is all that folding asks of it.
-    scaled = [value * unit + 0.5 for value, unit in zip(reported, _units(layout, present), strict=True)]
+    units = _units(layout)
+    scaled = [value * unit + 0.5 for value, unit in zip(values, units, strict=True) if value is not None]
     figures = list(map(math.floor, scaled))
     return Part(layout, present, 1, None, figures, figures, figures)
 

@@ -124,12 +124,15 @@ class Series:
             raise BadInput("a host's id is 1 to 200 characters", field="host_id")
         cleaned, row = read(sample)
 
+        readings: list[Reading] = []
+
         def remember(stored: Stored) -> None:
-            self._remember(cleaned, row, stored)
+            readings.append(_reading(cleaned, stored.before, row))
+            self._remember(readings[0], row, stored)
 
         key = PREFIX + sample.host_id
-        stored = await self.database.write(lambda conn: self._store.put(conn, key, row), on_commit=remember)
-        return _reading(cleaned, stored.before, row)
+        await self.database.write(lambda conn: self._store.put(conn, key, row), on_commit=remember)
+        return readings[0]
 
     def _check_time(self, at_unix_us: int) -> None:
         now = self.now()
@@ -149,15 +152,16 @@ class Series:
                 field="taken_at_unix_us",
             )
 
-    def _remember(self, sample: HostSample, row: Row, stored: Stored) -> None:
+    def _remember(self, reading: Reading, row: Row, stored: Stored) -> None:
+        host_id = reading.sample.host_id
         if stored.newest_unix_us != row.at_unix_us:
             self._keeper.has_late = True
-        known = self._latest.get(sample.host_id)
+        known = self._latest.get(host_id)
         if known is not None and not self._replaces(known[0].at_unix_us, row.at_unix_us):
             return
         if stored.before is not None:
-            self._interval_us[sample.host_id] = row.at_unix_us - stored.before.at_unix_us
-        self._latest[sample.host_id] = row, _reading(sample, stored.before, row)
+            self._interval_us[host_id] = row.at_unix_us - stored.before.at_unix_us
+        self._latest[host_id] = row, reading
 
     def _replaces(self, known_at: int, at: int) -> bool:
         now = self.now()
