@@ -66,22 +66,26 @@ def test_setup_login_overview_stream_and_history_work_and_outlive_a_restart(fres
 
     def points() -> list[float]:
         # A window short enough to be answered with every sample.
-        window = {"metrics": "cpu_percent,memory_percent", "from_unix_s": began, "max_points": 5000}
+        window: dict[str, str | float] = {
+            "metrics": "cpu_percent,memory_percent",
+            "from_unix_s": began,
+            "max_points": 5000,
+        }
         answer = browser.get("/api/appliance/series", params=window)
         found: list[float] = answer.json()["at_unix_s"]
         return found
 
     before = points()
-    later = until(lambda: (now := points()) and len(now) > len(before) + 2 and now)
-    first = later[0]
+    until(lambda: len(points()) > len(before) + 2)
+    first = points()[0]
     browser.close()
 
     fresh.restart()
     assert fresh.token == ""
     with httpx.Client(base_url=fresh.base, timeout=10, cookies=session) as again:
         assert again.get("/api/auth/me").json()["user"]["username"] == ADMIN
-        window = {"metrics": "cpu_percent", "from_unix_s": began, "max_points": 5000}
-        kept = again.get("/api/appliance/series", params=window).json()
+        kept_window = {"metrics": "cpu_percent", "from_unix_s": began, "max_points": 5000}
+        kept = again.get("/api/appliance/series", params=kept_window).json()
         assert kept["at_unix_s"][0] == first
         stale = {"token": link, "name": "eve", "password": PASSWORD}
         late = httpx.post(fresh.base + "/api/appliance/setup", json=stale, timeout=10)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import trio
+from attrs import evolve
 from attrs import define
 
 from appliance.backends import DeviceAbsent, DeviceEvent
