@@ -244,8 +244,10 @@ def upsert(series: int, at: int, values: list[float]) -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--small", action="store_true", help="6,400 samples instead of a million")
+    parser.add_argument("--hosts", type=int, default=16, help="how many report at once")
+    parser.add_argument("--each", type=int, default=62_500, help="samples of each host, 2 s apart; a day is 43,200")
     options = parser.parse_args()
-    hosts, each = (8, 800) if options.small else (16, 62_500)
+    hosts, each = (8, 800) if options.small else (options.hosts, options.each)
     with tempfile.TemporaryDirectory() as folder:
         mine = trio.run(ours, Path(folder) / "ours.db", hosts, each)
         other = trio.run(naive, Path(folder) / "naive.db", 8, 200 if options.small else 2_000)
