@@ -84,7 +84,7 @@ def test_setup_login_overview_stream_and_history_work_and_outlive_a_restart(fres
     assert fresh.token == ""
     with httpx.Client(base_url=fresh.base, timeout=10, cookies=session) as again:
         assert again.get("/api/auth/me").json()["user"]["username"] == ADMIN
-        kept_window = {"metrics": "cpu_percent", "from_unix_s": began, "max_points": 5000}
+        kept_window: dict[str, str | float] = {"metrics": "cpu_percent", "from_unix_s": began, "max_points": 5000}
         kept = again.get("/api/appliance/series", params=kept_window).json()
         assert kept["at_unix_s"][0] == first
         stale = {"token": link, "name": "eve", "password": PASSWORD}

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 import trio
-from attrs import evolve
-from attrs import define
+from attrs import define, evolve
 
 from appliance.backends import DeviceAbsent, DeviceEvent
 from appliance.clock import unix_now_us
