@@ -5,6 +5,7 @@ requests (keep-alive time), has a *head* under way (a total, not re-armed), a *b
 endpoint's limit), or is *busy* answering (no deadline: writes have their own).
 """
 
+import os
 import socket
 import ssl
 import struct
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("appliance.http")
 
 RECEIVE_BYTES = 65_536
+QUICK_WRITES = 16
 APP_GRACE_SECONDS = 5.0
 
 
@@ -80,6 +82,7 @@ class Connection:
         if listening.tls is not None:
             self._stream = trio.SSLStream(stream, listening.tls, server_side=True, https_compatible=True)
         self._send_lock = trio.Lock()
+        self._quick_writes = 0
         self._protocol: Any = None
 
     # ------------------------------------------------------------ states
@@ -179,6 +182,7 @@ class Connection:
             with self.scope:
                 while True:
                     data = bytes(await self._stream.receive_some(RECEIVE_BYTES))
+                    self._quick_writes = 0
                     if self.server.faults is not None:
                         self.server.faults.on_read(data)
                     if not data:
@@ -217,6 +221,9 @@ class Connection:
                 return
             if self.server.faults is not None:
                 self.server.faults.on_send(data)
+            data = self._write_now(data)
+            if not data:
+                return
             deadline = trio.current_time() + self.limits.send_seconds
             # Shielded: an answer half sent is worse than one late; the deadline bounds it.
             with trio.CancelScope(shield=True, deadline=deadline) as scope:
@@ -230,6 +237,22 @@ class Connection:
             self._send_lock.release()
         if self.broken:
             self.scope.cancel()
+
+    def _write_now(self, data: bytes) -> bytes:
+        """Send what the kernel takes at once and return the rest: most answers need neither a deadline nor a turn.
+
+        At most `QUICK_WRITES` between two reads, so that neither pipelined requests nor a stream that always has a next
+        piece keep everybody else waiting.
+        """
+        self._quick_writes += 1
+        if self._stream is not self._transport or self._quick_writes > QUICK_WRITES:
+            self._quick_writes = 0
+            return data
+        try:
+            sent = os.write(self._transport.socket.fileno(), data)
+        except OSError:
+            return data  # full, or gone: the way that waits tells which
+        return data[sent:] if sent < len(data) else b""
 
     async def _end(self) -> None:
         """Close our side; what the other side still has under way is read and dropped for a moment.

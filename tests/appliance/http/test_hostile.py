@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from appliance.http.connection import QUICK_WRITES
 from appliance.http.limits import Limits
 from appliance.http.server import Dispatch
 from tests.appliance.http.edge_kit import Raw, Running, request, serving
@@ -362,3 +363,21 @@ async def test_client_that_reads_nothing_is_dropped_after_the_send_deadline(tmp_
         await running.until_connections(1)
         await running.until_connections(0)
         await still_answers(running)
+
+
+async def test_pipelined_requests_leave_turns_to_everybody_else(tmp_path: Path, dispatch: Dispatch) -> None:
+    async with serving(tmp_path, dispatch=dispatch) as running:
+        busy = await running.connect()
+        turns = 0
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                await trio.lowlevel.checkpoint()
+                turns += 1
+
+        running.nursery.start_soon(others)
+        await busy.send(request("GET", "/kit/hello") * 160)
+        for _ in range(160):
+            assert (await busy.reply()).status == 200
+        assert turns >= 160 // (QUICK_WRITES + 1)
