@@ -234,6 +234,8 @@ def open_cache(path, uid):
             except FileExistsError:
                 pass  # another start was quicker; it is checked below as any other
         check_cache(path, uid)
+        if uid == 0:
+            os.chmod(path, 0o755)  # see `share`; an older build has made it for root alone
     except OSError as error:
         raise Unusable("%s: %s" % (path, error.strerror))
     return path
@@ -306,6 +308,20 @@ def unpack(archive, facts, folder):
     compile_all(folder)
     with open(os.path.join(folder, ".in-use"), "wb"):
         pass
+    if os.geteuid() == 0:
+        share(folder)
+
+
+def share(folder):
+    """Let everybody read a tree, and nobody else change it: root's commands go on as the owner of the data.
+
+    The marker stays root's alone: who can open it can lock it, and would make every later start wait.
+    """
+    for at, _, names in os.walk(folder):
+        os.chmod(at, 0o755)
+        for name in names:
+            os.chmod(os.path.join(at, name), 0o644)
+    os.chmod(os.path.join(folder, ".in-use"), 0o600)
 
 
 def compile_all(folder):

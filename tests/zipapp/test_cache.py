@@ -131,6 +131,41 @@ def test_root_uses_the_system_cache_and_no_home(bootstrap: ModuleType) -> None:
     assert list(bootstrap.candidates(0, environment)) == ["/var/cache/appliance"]
 
 
+READ_AS_STRANGER = f"""
+import importlib.util, os, sys
+spec = importlib.util.spec_from_file_location("bootstrap", sys.argv[1])
+bootstrap = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(bootstrap)
+os.umask(0o077)
+cache = bootstrap.open_cache(sys.argv[2], 0)
+tree = os.path.join(cache, "tree")
+os.makedirs(os.path.join(tree, "package"))
+for name in ("package/__init__.py", ".in-use"):
+    open(os.path.join(tree, name), "w").close()
+bootstrap.share(tree)
+os.setgroups([]); os.setgid({STRANGER_UID}); os.setuid({STRANGER_UID})
+sys.path.insert(0, tree)
+import package
+try:
+    open(os.path.join(tree, ".in-use")).close()
+except PermissionError:
+    print("readable, not lockable")
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, whose cache it is about")
+def test_root_s_cache_is_read_after_root_became_another_user_and_not_locked_by_it(
+    bootstrap: ModuleType, scene: Path, stranger_python: str
+) -> None:
+    cache = scene / "root-cache"
+    cache.mkdir(mode=0o700)  # as an older build made it
+    code = Path(str(bootstrap.__file__))
+    done = run([stranger_python, "-I", "-c", READ_AS_STRANGER, str(code), str(cache)])
+    assert done.stdout == "readable, not lockable\n", done.stderr
+    assert stat.S_IMODE(cache.stat().st_mode) == 0o755
+    assert stat.S_IMODE((cache / "tree/package/__init__.py").stat().st_mode) == 0o644
+
+
 def test_home_of_the_person_who_typed_sudo_is_ignored(bootstrap: ModuleType) -> None:
     environment = {"HOME": "/home/typist", "XDG_CACHE_HOME": "/home/typist/x", "SUDO_UID": "1000"}
     nobody_home = "/nonexistent"  # uid 65534 in the account database
