@@ -259,6 +259,8 @@ class Surface:
     cors: bool = field(default=False, kw_only=True)
     """Answer CORS for the origins in ``[server] allowed_origins``, errors and OPTIONS included."""
     unknown_fields: Literal["ignore", "refuse"] = field(default="ignore", kw_only=True)
+    trust: bool = field(default=True, kw_only=True)
+    """Whether trust in a local process may stand in for a credential here; ``False`` where people log in."""
     endpoints: list[Endpoint] = field(factory=list, init=False)
     mounts: list[Mount] = field(factory=list, init=False)
 

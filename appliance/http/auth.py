@@ -46,8 +46,6 @@ BEARER_KINDS = frozenset(
 """Sessions travel as a cookie and admin keys in their own header only: a Bearer of theirs is wrong."""
 ADMIN_KEY_KINDS = frozenset({Kind.ADMIN_KEY, Kind.DRONE})
 QUERY_KEY_PATHS = ("/admin/api/", "/ws/ssh")
-UNTRUSTED_SURFACES = frozenset({"dashboard", "gpu_sharing", "metrics_ingest"})
-"""Surfaces on which trust stands in for nobody: people in browsers log in, and these two documents name a person."""
 _CONTROL = Caller(kind=Kind.CONTROL, role=Role.ADMIN, name="control socket")
 _TRUST = Caller(kind=Kind.TRUST, role=Role.OPERATOR, name="local process")
 _OPEN = Caller(kind=Kind.OPEN, role=Role.USER, name="open network")
@@ -121,10 +119,10 @@ class Access:
         if rules.control:
             return self._control(head, endpoint)
         if endpoint.access == "public":
-            return self._public(head, endpoint)
+            return self._public(head, endpoint, bound)
         caller = self._carried(head, endpoint)
         if caller is None:
-            return self._without_credential(head, endpoint)
+            return self._without_credential(head, endpoint, bound)
         return _admitted(caller, head, endpoint)
 
     def still_valid(self, caller: Caller) -> bool:
@@ -140,9 +138,16 @@ class Access:
             return False
         return caller.role is None or (now.role is not None and now.role >= caller.role)
 
-    def is_trusted(self, head: Head, surface: str) -> bool:
-        """Whether a request without credential comes from a local process that its listener trusts."""
-        if surface in UNTRUSTED_SURFACES or origin.is_navigation(head) or not self._is_local_request(head):
+    def is_trusted(self, head: Head, bound: BoundSurface | None = None) -> bool:
+        """Whether a request without credential comes from a local process that its listener trusts.
+
+        A surface that says ``trust=False`` trusts none: people in browsers log in there, or callers name a person.
+        """
+        if (
+            (bound is not None and not bound.surface.trust)
+            or origin.is_navigation(head)
+            or not self._is_local_request(head)
+        ):
             return False
         if self.cookies.session in _cookies(head):
             return False
@@ -162,7 +167,7 @@ class Access:
             raise Forbidden(_wrong_kind(_CONTROL, endpoint), hint=_kinds_hint(endpoint))
         return _CONTROL
 
-    def _public(self, head: Head, endpoint: Endpoint) -> Caller:
+    def _public(self, head: Head, endpoint: Endpoint, bound: BoundSurface | None) -> Caller:
         """Let anyone in, at a bounded rate; a credential that does not count is as none."""
         origin.refuse_foreign_page(head, allowed=self.policy.allowed_origins)
         try:
@@ -171,7 +176,7 @@ class Access:
             caller = None
         if caller is not None:
             return caller
-        if self.is_trusted(head, endpoint.surface):
+        if self.is_trusted(head, bound):
             return _TRUST
         key = head.peer[0] if head.peer is not None else f"uid {self.peer_uid(head)}"
         wait_seconds = self.rate.take(key, now_unix_us=self.now())
@@ -179,10 +184,10 @@ class Access:
             raise TooManyRequests("too many requests from this address", retry_after_seconds=wait_seconds)
         return ANONYMOUS
 
-    def _without_credential(self, head: Head, endpoint: Endpoint) -> Caller:
+    def _without_credential(self, head: Head, endpoint: Endpoint, bound: BoundSurface | None) -> Caller:
         # Reads of people, keys and settings need an admin: those, neither trust nor an open network gives.
         is_for_person = endpoint.access == "open" or bool(endpoint.caller & PERSON)
-        if is_for_person and endpoint.role <= Role.OPERATOR and self.is_trusted(head, endpoint.surface):
+        if is_for_person and endpoint.role <= Role.OPERATOR and self.is_trusted(head, bound):
             return _TRUST
         if endpoint.access == "open" and endpoint.role <= Role.USER and self._is_open_to(head, endpoint.surface):
             return _OPEN

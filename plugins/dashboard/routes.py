@@ -13,7 +13,7 @@ from .pages import page
 ANYONE: Final = frozenset(Kind)
 CSRF_COOKIE: Final = "csrftoken"
 
-api = Surface("dashboard", prefixes=("/ui",), slash="both")
+api = Surface("dashboard", prefixes=("/ui",), slash="both", trust=False)
 
 
 @api.get("/", caller=ANYONE, access="public")

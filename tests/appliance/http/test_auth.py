@@ -11,7 +11,7 @@ from argon2 import PasswordHasher
 from attrs import define, evolve
 
 from appliance.credentials import store as credential_store
-from appliance.credentials.kinds import PERSON, Caller, Kind, Role
+from appliance.credentials.kinds import ANONYMOUS, PERSON, Caller, Kind, Role
 from appliance.credentials.rules import US, Minted
 from appliance.credentials.store import Credentials
 from appliance.database import Database
@@ -22,7 +22,7 @@ from appliance.people import store as people_store
 from appliance.people.passwords import Passwords
 from appliance.people.sessions import CookieNames
 from appliance.people.store import People, Person
-from appliance.surface import Endpoint, Head
+from appliance.surface import Endpoint, Head, Surface
 
 START = 1_795_000_000 * US
 OWN_UID, STRANGER_UID = 1000, 1001
@@ -194,11 +194,16 @@ async def test_trust_does_not_stand_in_for(world: World, listener: str, headers:
             world.call(head(*headers, listener=listener), access=access)
 
 
-@pytest.mark.parametrize("surface", ["dashboard", "gpu_sharing", "metrics_ingest"])
-async def test_surfaces_of_people_and_of_two_documents_trust_nobody(world: World, surface: str) -> None:
-    for access in ("keyed", "open"):
-        with pytest.raises(NotAuthenticated):
-            world.call(head(HOST), surface=surface, access=access)
+@pytest.mark.parametrize("access", ["keyed", "open", "public"])
+async def test_surface_that_declares_no_trust_trusts_nobody(world: World, access: str) -> None:
+    known = endpoint(access=access)
+    assert world.access.authenticate(head(HOST), known, Surface("a").bind(None)).kind is Kind.TRUST
+    wary = Surface("b", trust=False).bind(None)
+    if access == "public":
+        assert world.access.authenticate(head(HOST), known, wary) == ANONYMOUS
+        return
+    with pytest.raises(NotAuthenticated):
+        world.access.authenticate(head(HOST), known, wary)
 
 
 @pytest.mark.parametrize("kinds", [{Kind.MACHINE}, {Kind.DRONE, Kind.WORKER}, {Kind.INGEST}, {Kind.AGENT}])
