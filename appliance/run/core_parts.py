@@ -16,6 +16,7 @@ from appliance.inventory import store as inventory_store
 from appliance.inventory.service import LivenessWriter
 from appliance.inventory.store import Inventory
 from appliance.ledger import store as ledger_store
+from appliance.ledger.service import LeaseKeeper
 from appliance.ledger.store import Ledger
 from appliance.migrations import Migration
 from appliance.notices import MIGRATIONS as NOTICES_MIGRATIONS
@@ -97,6 +98,7 @@ async def open_core(database: Database, folder: DataFolder, settings: LiveSettin
             AuditKeeper(log),
             request_audit,
             LivenessWriter(inventory),
+            LeaseKeeper(bookings),
             series,
             notices,
         ),
