@@ -16,6 +16,10 @@ A plugin is a module that says ``appliance_api = 1`` and implements hooks of `ap
     @hookimpl
     def appliance_setup(core: Core) -> Parts:
         return Parts(surfaces=[api.bind(core)])
+
+A plugin that gives out credentials in the transaction of its own rows calls, within its write function,
+`insert_credential` (of what `mint_credential` made), `consume_credential`, `revoke_credential` and
+`revoke_credentials_of`, and tells core's `Credentials` after the commit (``remember``, ``consumed``, ``forget``).
 """
 
 import pluggy
@@ -25,6 +29,12 @@ from appliance.clock import Now, to_unix_s, unix_now_us
 from appliance.commands import Command
 from appliance.contract import Core, Panel, PanelContent, PanelRow, Parts, Readiness
 from appliance.credentials.kinds import ANONYMOUS, PERSON, Caller, Kind, Role
+from appliance.credentials.rules import Minted
+from appliance.credentials.rules import mint as mint_credential
+from appliance.credentials.store import consume as consume_credential
+from appliance.credentials.store import insert as insert_credential
+from appliance.credentials.store import revoke as revoke_credential
+from appliance.credentials.store import revoke_of as revoke_credentials_of
 from appliance.database import Database
 from appliance.devices import DiskSample, FanSample, Gpu, GpuProcess, GpuSample, HostSample, NetworkSample
 from appliance.errors import (
@@ -48,6 +58,7 @@ from appliance.events import Event, Events, Lagged
 from appliance.host import Host
 from appliance.ids import new_id, new_secret
 from appliance.migrations import Migration
+from appliance.rate import Rate
 from appliance.service import Service
 from appliance.settings import setting
 from appliance.surface import (
@@ -110,6 +121,7 @@ __all__ = [
     "Lagged",
     "MethodNotAllowed",
     "Migration",
+    "Minted",
     "NetworkSample",
     "NotAuthenticated",
     "NotAvailable",
@@ -120,6 +132,7 @@ __all__ = [
     "PanelRow",
     "Parts",
     "PathNotFound",
+    "Rate",
     "Readiness",
     "Redirect",
     "Role",
@@ -132,9 +145,14 @@ __all__ = [
     "Surface",
     "TooLarge",
     "TooManyRequests",
+    "consume_credential",
     "hookimpl",
+    "insert_credential",
+    "mint_credential",
     "new_id",
     "new_secret",
+    "revoke_credential",
+    "revoke_credentials_of",
     "setting",
     "to_unix_s",
     "unix_now_us",

@@ -19,11 +19,11 @@ from appliance.credentials.store import Credentials
 from appliance.errors import BadInput, Forbidden, NotAuthenticated, TooManyRequests
 from appliance.http import origin
 from appliance.http.query import pairs
-from appliance.http.rate import Rate
 from appliance.http.trust import uid_of
 from appliance.people.roles import SAFE_METHODS, require_role, require_scope
 from appliance.people.sessions import CookieNames, read_cookies
 from appliance.people.store import People
+from appliance.rate import Rate
 from appliance.surface import BoundSurface, Endpoint, Head
 
 Trust = Literal["none", "owner", "local"]

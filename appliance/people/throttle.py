@@ -5,9 +5,10 @@ Pure but for its own memory; the time is given.
 """
 
 from collections import OrderedDict
-from ipaddress import IPv6Address, ip_address, ip_network
 
 from attrs import define, field
+
+from appliance.rate import network_of
 
 FREE_TRIES = 5
 FIRST_PAUSE_SECONDS = 1.0
@@ -15,19 +16,6 @@ LONGEST_PAUSE_SECONDS = 300.0
 FORGET_SECONDS = 3_600.0
 PAIRS_MAX = 20_000
 US = 1_000_000
-
-
-def network_of(address: str) -> str:
-    """Return the part of an address that one customer holds: an IPv4 address, or the /64 of an IPv6 one."""
-    try:
-        ip = ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if not isinstance(ip, IPv6Address):
-        return str(ip)
-    if ip.ipv4_mapped is not None:
-        return str(ip.ipv4_mapped)
-    return str(ip_network((ip, 64), strict=False))
 
 
 def pause_seconds(tries: int) -> float:

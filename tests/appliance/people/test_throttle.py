@@ -1,6 +1,7 @@
 import pytest
 
-from appliance.people.throttle import FORGET_SECONDS, PAIRS_MAX, US, Throttle, network_of, pause_seconds
+from appliance.people.throttle import FORGET_SECONDS, PAIRS_MAX, US, Throttle, pause_seconds
+from appliance.rate import network_of
 
 NOW = 1_795_000_000 * US
 

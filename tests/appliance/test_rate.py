@@ -1,4 +1,4 @@
-from appliance.http.rate import ADDRESSES_MAX, US, Rate
+from appliance.rate import ADDRESSES_MAX, US, Rate
 
 NOW = 1_795_000_000 * US
 

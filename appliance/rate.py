@@ -1,13 +1,25 @@
 """How many requests an address may make, by the generic cell rate algorithm (GCRA): one number per address."""
 
 from collections import OrderedDict
+from ipaddress import IPv6Address, ip_address, ip_network
 
 from attrs import define, field
 
-from appliance.people.throttle import network_of
-
 ADDRESSES_MAX = 50_000
 US = 1_000_000
+
+
+def network_of(address: str) -> str:
+    """Return the part of an address that one customer holds: an IPv4 address, or the /64 of an IPv6 one."""
+    try:
+        ip = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if not isinstance(ip, IPv6Address):
+        return str(ip)
+    if ip.ipv4_mapped is not None:
+        return str(ip.ipv4_mapped)
+    return str(ip_network((ip, 64), strict=False))
 
 
 @define(eq=False)
