@@ -24,6 +24,9 @@ KEY_FILE = "key.pem"
 VALID_DAYS = 3_650
 """Ten years: people compare or pin the fingerprint, and a silent change would teach them to ignore it."""
 
+WARN_DAYS = 14
+"""A certificate that ends within so many days is spoken of at the start."""
+
 
 class CertificateUnusable(ApplianceError):
     """A certificate or key cannot be read, does not fit the other, or its key is readable by others."""
@@ -79,12 +82,32 @@ def self_signed(folder: Path, hosts: Iterable[str] = (), *, now: Now = unix_now_
 
 def fingerprint_of(certificate: Path) -> str:
     """Return the SHA-256 fingerprint of the first certificate of a PEM file."""
+    digest = hashlib.sha256(_read(certificate).public_bytes(serialization.Encoding.DER)).hexdigest().upper()
+    return ":".join(digest[at : at + 2] for at in range(0, len(digest), 2))
+
+
+def _read(certificate: Path) -> x509.Certificate:
     try:
-        first = x509.load_pem_x509_certificate(certificate.read_bytes())
+        return x509.load_pem_x509_certificate(certificate.read_bytes())
     except (OSError, ValueError) as error:
         raise CertificateUnusable(f"{certificate} is no certificate: {error}", hint="give one in PEM form") from error
-    digest = hashlib.sha256(first.public_bytes(serialization.Encoding.DER)).hexdigest().upper()
-    return ":".join(digest[at : at + 2] for at in range(0, len(digest), 2))
+
+
+def validity_problem(certificate: Path, *, now_unix_us: int) -> str | None:
+    """Return in words that a certificate has ended, does so within 14 days or has not begun; ``None`` when it is good.
+
+    :raises CertificateUnusable: it cannot be read (any more).
+    """
+    first = _read(certificate)
+    now = datetime.datetime.fromtimestamp(now_unix_us / 1_000_000, tz=datetime.UTC)
+    ends = first.not_valid_after_utc
+    if now < first.not_valid_before_utc:
+        return f"the certificate {certificate} is not valid before {first.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
+    if ends <= now:
+        return f"the certificate {certificate} has expired on {ends:%Y-%m-%d %H:%M} UTC"
+    if ends - now < datetime.timedelta(days=WARN_DAYS):
+        return f"the certificate {certificate} expires on {ends:%Y-%m-%d %H:%M} UTC"
+    return None
 
 
 def _make(certificate: Path, key: Path, names: list[x509.GeneralName], *, now_unix_us: int) -> None:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import structlog
 from attrs import evolve, field, frozen
 
+from appliance.clock import unix_now_us
 from appliance.data_folder import DataFolder
 from appliance.errors import BadConfiguration, ConfigProblem
 from appliance.http.auth import ListenerRules, Policy, read_networks
@@ -81,6 +82,9 @@ def _with_tls(bound: Bound, folder: DataFolder) -> Bound:
         found = tls.given(Path(settings.certificate), Path(settings.key))
     else:
         found = tls.self_signed(folder.tls, [settings.parsed.host])
+    problem = tls.validity_problem(found.certificate, now_unix_us=unix_now_us())
+    if problem is not None:
+        log.warning("tls.certificate", listener=str(bound.address), problem=problem)
     files = TlsFiles(certificate=found.certificate, key=found.key)
     return evolve(bound, tls=files, fingerprint=found.fingerprint)
 

@@ -1,6 +1,7 @@
 """How every part is doing: the lines of ``/readyz`` and core's section of ``/metrics``."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -38,6 +39,8 @@ class Report:
     edge: Edge
     now: Now
     started_unix_us: int
+    certificates: Sequence[Path] = ()
+    """Those that listeners serve; one out of its time is told, and looked at on each asking."""
 
     def readiness(self) -> Sequence[Mapping[str, Any]]:
         """Return name, ok, required and message of every part; what is not required never makes the whole unready."""
@@ -53,7 +56,21 @@ class Report:
         for backend in self.agent.backends:
             well = backend.ok or not backend.present
             items.append({"name": f"devices {backend.name}", "ok": well, "required": False, "message": backend.message})
-        return [*items, *self._of_plugins()]
+        return [*items, *self._of_certificates(), *self._of_plugins()]
+
+    def _of_certificates(self) -> list[Mapping[str, Any]]:
+        if not self.certificates:
+            return []
+        from appliance.http import tls  # brings a cryptography library along; see listening.py
+
+        items = []
+        for path in self.certificates:
+            try:
+                problem = tls.validity_problem(path, now_unix_us=self.now())
+            except tls.CertificateUnusable as error:
+                problem = str(error)
+            items.append(_item(f"certificate {path.name}", problem, required=False))
+        return items
 
     def _of_plugins(self) -> list[Mapping[str, Any]]:
         items = []

@@ -23,8 +23,8 @@ from appliance.failed_starts import FailedStarts
 from appliance.http.auth import Access
 from appliance.http.control import ControlSocket, control_socket
 from appliance.http.pipeline import Edge, Exchange
-from appliance.http.routing import ClaimConflict
 from appliance.http.requestlog import write_access_log
+from appliance.http.routing import ClaimConflict
 from appliance.http.server import serve
 from appliance.loading import Plugin
 from appliance.local_agent.service import LocalAgent
@@ -276,6 +276,7 @@ class _Inner:
         parts, options = self.parts, self.whole.options
         started = options.now()
         report = Report(
+            certificates=[one.tls.certificate for one in self.bound if one.tls is not None],
             database=parts.database,
             supervisor=self.supervisor,
             host=self.host,

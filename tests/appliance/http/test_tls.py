@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.http.tls import CERTIFICATE_FILE, KEY_FILE, CertificateUnusable, given, self_signed
+from appliance.http.tls import CERTIFICATE_FILE, KEY_FILE, CertificateUnusable, given, self_signed, validity_problem
 
 
 def test_first_start_makes_a_key_for_us_alone_and_later_starts_keep_it(tmp_path: Path) -> None:
@@ -104,3 +104,14 @@ def test_key_with_a_password_is_refused_instead_of_asking_for_it(tmp_path: Path)
     locked.chmod(0o600)
     with pytest.raises(CertificateUnusable):
         given(made.certificate, locked)
+
+
+@pytest.mark.parametrize(
+    ("days", "words"),
+    [(-2, "not valid before"), (1, None), (3_635, None), (3_637, "expires on"), (3_651, "has expired")],
+)
+def test_certificate_out_of_its_time_or_soon_so_is_told(tmp_path: Path, days: int, words: str | None) -> None:
+    made_us = 1_795_000_000_000_000
+    made = self_signed(tmp_path / "tls", now=lambda: made_us)
+    told = validity_problem(made.certificate, now_unix_us=made_us + days * 86_400_000_000)
+    assert told is None if words is None else words in (told or "")
