@@ -235,7 +235,7 @@ def open_cache(path, uid):
                 pass  # another start was quicker; it is checked below as any other
         check_cache(path, uid)
         if uid == 0:
-            os.chmod(path, 0o755)  # see `share`; an older build has made it for root alone
+            os.chmod(path, 0o755)  # noqa: S103  see `share`; an older build has made it for root alone
     except OSError as error:
         raise Unusable("%s: %s" % (path, error.strerror))
     return path
@@ -318,7 +318,7 @@ def share(folder):
     The marker stays root's alone: who can open it can lock it, and would make every later start wait.
     """
     for at, _, names in os.walk(folder):
-        os.chmod(at, 0o755)
+        os.chmod(at, 0o755)  # noqa: S103  what is in it is no secret
         for name in names:
             os.chmod(os.path.join(at, name), 0o644)
     os.chmod(os.path.join(folder, ".in-use"), 0o600)

@@ -10,8 +10,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from appliance.plugin import Answer, PathNotFound
 from attrs import frozen
+
+from appliance.plugin import Answer, PathNotFound
 
 STATIC: Final = Path(__file__).parent / "static"
 PREFIX: Final = "/ui/static/"

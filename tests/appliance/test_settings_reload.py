@@ -50,6 +50,10 @@ async def log_level(appliance: RunningAppliance) -> Any:
     return appliance.running.settings.current.log.level
 
 
+async def log_requests(appliance: RunningAppliance) -> Any:
+    return appliance.running.edge.access_log is not None
+
+
 def retention(name: str) -> Callable[[RunningAppliance], Awaitable[Any]]:
     async def probe(appliance: RunningAppliance) -> Any:
         return getattr(appliance.state.series.retention, name)
@@ -65,6 +69,7 @@ PROBES: dict[str, tuple[str, Callable[[RunningAppliance], Awaitable[Any]], Any]]
     "people.self_registration": ("true", self_registration, 201),
     "people.admin_key": (f"'{'k' * 20}'", admin_key, 200),
     "log.level": ("'warning'", log_level, "warning"),
+    "log.requests": ("true", log_requests, True),
     "series.raw_hours": ("3", retention("raw_hours"), 3),
     "series.ten_seconds_days": ("3", retention("ten_seconds_days"), 3),
     "series.one_minute_days": ("3", retention("one_minute_days"), 3),
