@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -155,11 +154,3 @@ class Session:
         if own.exists() or self.data_dir_option or os.geteuid() == 0 or not SERVICE_DATA_DIR.exists():
             return
         raise CommandFailed("the appliance runs as a service here", hint="use sudo, or `appliance login`")
-
-
-def fail(error: CommandFailed) -> None:
-    """Print message and hint on standard error."""
-    click.echo(f"error: {error.message}", err=True)
-    if error.hint:
-        click.echo(f" hint: {error.hint}", err=True)
-    sys.stderr.flush()
