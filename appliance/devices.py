@@ -78,6 +78,8 @@ class GpuSample:
     taken_at_unix_us: int
     vram_total_bytes: int | None = gauge()
     vram_used_bytes: int | None = gauge()
+    vram_used_percent: float | None = field(metadata={SERIES: "gauge"})
+    """Share of the memory that is used; derived from used and total unless it is given."""
     utilization_percent: float | None = gauge()
     memory_bus_utilization_percent: float | None = gauge()
     """Share of time the memory bus was busy (NVML "memory utilisation"); not memory used."""
@@ -114,6 +116,12 @@ class GpuSample:
     """The device is in runtime suspend; nothing was asked of it, so as not to wake it."""
     missing: Mapping[str, str] = field(factory=dict)
     """Why a value is ``None``, by field name, where the reason is known."""
+
+    @vram_used_percent.default
+    def _used_share(self) -> float | None:
+        if self.vram_used_bytes is None or not self.vram_total_bytes:
+            return None
+        return 100.0 * self.vram_used_bytes / self.vram_total_bytes
 
 
 @frozen(kw_only=True)

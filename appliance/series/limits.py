@@ -12,7 +12,7 @@ FUTURE_SECONDS: Final = 60
 """A sample stamped further ahead of our clock than this is refused."""
 
 RATE_GAP_SECONDS: Final = 300
-"""Two samples further apart than this yield no rate: the host was away, and nobody knows what happened meanwhile."""
+"""The longest gap that yields a rate while a host's usual interval is not known yet."""
 
 MAX_MAGNITUDE: Final = 2**53
 """No real gauge is beyond this (8 PiB of memory); a number beyond it counts as not reported."""

@@ -11,7 +11,8 @@ from typing import Final
 from attrs import define, field
 
 from appliance.series.pack import Row
-from appliance.series.rollup import TIER_US, Bucket, Part, close, combine, floor, part_of_vector, vector
+from appliance.series.rates import Pace, Rates
+from appliance.series.rollup import TIER_US, Bucket, Part, close, combine, floor, part_of_vector, values_of
 
 PARTS_MAX: Final = 64
 """Samples kept apart in the finest level; a host that reports faster has them added together meanwhile."""
@@ -27,13 +28,15 @@ class OpenBuckets:
     series_id: int
     newest: Row | None
     """``None`` when nothing is stored yet."""
+    pace: Pace | None = None
+    """``None`` when it has to be read from the rows first."""
     _levels: list[list[Part] | None] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         # Of a series without samples everything is known: nothing.
         self._levels = [[] if self.newest is None else None for _ in TIER_US]
 
-    def add(self, row: Row, reload: Reload) -> Iterator[tuple[int, int, Bucket]]:
+    def add(self, row: Row, rates: Rates, reload: Reload) -> Iterator[tuple[int, int, Bucket]]:
         """Add a sample later than all others; yield (tier, start, bucket) of each bucket that it closes.
 
         Take all that it yields, in order: each must be stored before the next is asked for, since one of the next
@@ -44,10 +47,12 @@ class OpenBuckets:
             yield from self._close(before.at_unix_us, row.at_unix_us, reload)
         finest = self._levels[0]
         if finest is not None:
-            finest.append(part_of_vector(row.layout, vector(before, row)))
+            finest.append(part_of_vector(row.layout, values_of(row, rates)))
             if len(finest) >= PARTS_MAX:
                 finest[:] = [combine(finest)]
         self.newest = row
+        if self.pace is not None:
+            self.pace.add(row.at_unix_us)
 
     def _close(self, newest_unix_us: int, at_unix_us: int, reload: Reload) -> Iterator[tuple[int, int, Bucket]]:
         for tier in range(len(TIER_US)):
@@ -67,3 +72,4 @@ class OpenBuckets:
     def doubt(self) -> None:
         """Take no level from memory that something else has changed: read each anew when it closes."""
         self._levels = [None for _ in TIER_US]
+        self.pace = None

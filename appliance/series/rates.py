@@ -1,11 +1,14 @@
 """Rates from counters: the one place where two readings become a figure per second.
 
 A rate belongs to the later of two neighbouring samples. There is none for the first sample, after a gap, after a
-counter went down (a reboot, a driver reload, a replaced device), and where either reading is absent.
+counter went down (a reboot, a driver reload, a replaced device), and where either reading is absent. A gap is what is
+longer than ten of the host's usual intervals: an average over it would hide that nobody knows what happened meanwhile.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from operator import sub
 from typing import Final
 
 from attrs import field, frozen
@@ -15,6 +18,42 @@ from appliance.series.limits import MAX_MAGNITUDE, RATE_GAP_SECONDS
 from appliance.series.pack import Counters, Layout, Row
 
 GAP_US: Final = RATE_GAP_SECONDS * 1_000_000
+PACE_GAPS: Final = 10
+"""Gaps between samples of which the usual interval is the median."""
+PACE_TIMES: Final = PACE_GAPS + 1
+LEAST_INTERVAL_US: Final = 1_000_000
+
+
+class Pace:
+    """How often a host reports, by its last samples: whether the one before is near enough for a rate."""
+
+    __slots__ = ("_limit_us", "_times")
+
+    def __init__(self, times_unix_us: Iterable[int] = ()) -> None:
+        """Begin with the moments of the latest samples, oldest first; only the last eleven count."""
+        self._times: deque[int] = deque(times_unix_us, maxlen=PACE_TIMES)
+        self._limit_us = self._limit()
+
+    @property
+    def limit_us(self) -> int:
+        """The longest gap over which rates are derived: ten medians of the last ten gaps."""
+        return self._limit_us
+
+    def near(self, before: Row | None, row: Row) -> Row | None:
+        """Return the sample before, unless it lies too far behind."""
+        return before if before is not None and row.at_unix_us - before.at_unix_us <= self._limit_us else None
+
+    def add(self, at_unix_us: int) -> None:
+        """Go on by a sample, later than all others."""
+        self._times.append(at_unix_us)
+        self._limit_us = self._limit()
+
+    def _limit(self) -> int:
+        times = list(self._times)
+        if len(times) < 2:  # nothing is known of its pace yet
+            return GAP_US
+        gaps: list[int] = sorted(map(sub, times[1:], times))
+        return 10 * max(gaps[len(gaps) // 2], LEAST_INTERVAL_US)
 
 
 @frozen
@@ -50,7 +89,7 @@ def _places(before: Layout, after: Layout) -> tuple[int | None, ...]:
 
 
 def host_rates(before: Row | None, row: Row) -> list[float | None]:
-    """Return the host's rates in the order of its counters."""
+    """Return the host's rates in the order of its counters; ``before`` is near enough, see `Pace`."""
     seconds = _seconds(before, row)
     if before is None or seconds is None:
         return [None] * len(row.host_counters)
@@ -72,7 +111,7 @@ def _seconds(before: Row | None, row: Row) -> float | None:
     if before is None:
         return None
     elapsed = row.at_unix_us - before.at_unix_us
-    return elapsed / 1_000_000 if 0 < elapsed <= GAP_US else None
+    return elapsed / 1_000_000 if elapsed > 0 else None
 
 
 def _derive(before: Counters, after: Counters, scales: _Scales, seconds: float) -> list[float | None]:

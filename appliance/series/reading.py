@@ -4,7 +4,6 @@ import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import groupby
 
-from appliance.series.pack import Row
 from appliance.series.rollup import TIER_US, Bucket, floor, fold_buckets, slots_of, vector
 from appliance.series.store import SeriesStore, bucket_start
 from appliance.series.value_store import Figures, name_id, values
@@ -61,12 +60,8 @@ def _window(span: Span, choice: Choice, times: Sequence[int], columns: Sequence[
 def _gather_raw(
     conn: sqlite3.Connection, store: SeriesStore, series_id: int, span: Span, limit: int, gatherer: Gatherer
 ) -> None:
-    before: Row | None = None
-    for row in store.rows(conn, series_id, *span, limit):
-        if not len(gatherer):
-            before = store.before(conn, series_id, row.at_unix_us)
-        gatherer.add_raw(row.at_unix_us, slots_of(row.layout), vector(before, row))
-        before = row
+    for near, row in store.neighbours(conn, series_id, *span, limit):
+        gatherer.add_raw(row.at_unix_us, slots_of(row.layout), vector(near, row))
 
 
 def _gather_buckets(

@@ -20,7 +20,7 @@ from attrs import define, field, frozen
 
 from appliance.series.fields import HOST, KINDS
 from appliance.series.pack import Layout, Row, intern_layout, spread_of
-from appliance.series.rates import device_rates, host_rates
+from appliance.series.rates import Rates, rates_of
 
 TIER_SECONDS: Final = (10, 60, 600, 3600)
 TIER_US: Final = tuple(seconds * 1_000_000 for seconds in TIER_SECONDS)
@@ -46,7 +46,12 @@ def slots_of(layout: Layout) -> tuple[Slot, ...]:
 
 def vector(before: Row | None, row: Row) -> list[float | None]:
     """Return every metric of one sample, in the order of `slots_of`."""
-    return [*row.host_gauges, *host_rates(before, row), *row.gauges, *device_rates(before, row)]
+    return values_of(row, rates_of(before, row))
+
+
+def values_of(row: Row, rates: Rates) -> list[float | None]:
+    """Return every metric of one sample whose rates are known, in the order of `slots_of`."""
+    return [*row.host_gauges, *rates.host_values, *row.gauges, *rates.device_values]
 
 
 @frozen

@@ -8,8 +8,7 @@ set back, readings taken now replace a latest that lies in the future.
 
 import math
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
-from functools import cached_property
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final
 
 import trio
@@ -35,21 +34,23 @@ FRESH_US: Final = 10_000_000
 USUAL_INTERVAL_US: Final = 2_000_000
 PREFIX: Final = "host:"
 
+Within = Callable[[sqlite3.Connection, Sequence[Stored]], None]
+"""Writes more in the transaction of samples; told what became of each."""
+
 
 @frozen(kw_only=True)
 class Reading:
     """One sample and what it tells beside the one before it."""
 
     sample: HostSample
+    is_new: bool = True
+    """False when a sample of this moment was stored before, which stays; this is what was sent again."""
     is_recovered: bool = False
     """Read back from the disk: what is never stored (processes, cores, file systems) is missing."""
-    _before: Row | None = field(repr=False)
-    _row: Row = field(repr=False)
-
-    @cached_property
-    def rates(self) -> Rates:
-        """What the counters tell beside the sample before; derived when first asked for."""
-        return rates_of(self._before, self._row)
+    rates: Rates
+    """What the counters tell beside the sample before."""
+    interval_seconds: float | None
+    """Since the sample before; ``None`` on the first, and where no rate is derived since that lies too far behind."""
 
 
 @frozen(kw_only=True)
@@ -104,35 +105,51 @@ class Series:
             row = self._store.before(conn, series_id, limit)
             if key.startswith(PREFIX) and row is not None:
                 host_id = key.removeprefix(PREFIX)
-                before = self._store.before(conn, series_id, row.at_unix_us)
-                yield host_id, row, _reading(sample_of(host_id, row), before, row, is_recovered=True)
+                yield host_id, row, _recovered(host_id, self._store.near(conn, series_id, row), row)
 
     # -- samples
 
-    async def append(self, sample: HostSample) -> Reading:
-        """Store a sample durably and return it with its rates.
+    async def append(self, sample: HostSample, *, within: Within | None = None) -> Reading:
+        """Store a sample durably and return it with its rates; see `append_all`."""
+        return (await self.append_all((sample,), within=within))[0]
+
+    async def append_all(self, samples: Sequence[HostSample], *, within: Within | None = None) -> list[Reading]:
+        """Store samples durably, all or none, and return each with its rates.
 
         Numbers that no device can mean (not-a-number, negative totals, beyond 2^53) count as not reported. A second
         sample of the same moment changes nothing: the first stays.
 
+        :param within: writes what belongs to the samples in the same transaction, such as a caller's own row; like
+            every write function it may run twice and touches nothing but its connection. What it raises undoes all.
         :raises BadInput: its time is too far ahead or behind, or a device has no usable name; ``field`` says which.
         :raises TooLarge: more devices than a host has.
         :raises StorageFailed: the database cannot take it now.
         """
-        self._check_time(sample.taken_at_unix_us)
-        if not 0 < len(sample.host_id) <= MAX_KEY_CHARACTERS:
-            raise BadInput("a host's id is 1 to 200 characters", field="host_id")
-        cleaned, row = read(sample)
-
+        rows: list[tuple[str, Row]] = []
+        cleaned: list[HostSample] = []
+        for sample in samples:
+            self._check_time(sample.taken_at_unix_us)
+            if not 0 < len(sample.host_id) <= MAX_KEY_CHARACTERS:
+                raise BadInput("a host's id is 1 to 200 characters", field="host_id")
+            clean, row = read(sample)
+            cleaned.append(clean)
+            rows.append((PREFIX + sample.host_id, row))
         readings: list[Reading] = []
 
-        def remember(stored: Stored) -> None:
-            readings.append(_reading(cleaned, stored.before, row))
-            self._remember(readings[0], row, stored)
+        def write(conn: sqlite3.Connection) -> list[Stored]:
+            stored = [self._store.put(conn, key, row) for key, row in rows]
+            if within is not None:
+                within(conn, stored)
+            return stored
 
-        key = PREFIX + sample.host_id
-        await self.database.write(lambda conn: self._store.put(conn, key, row), on_commit=remember)
-        return readings[0]
+        def remember(stored: list[Stored]) -> None:
+            for sample, (_, row), one in zip(cleaned, rows, stored, strict=True):
+                reading = _reading(sample, one, row)
+                readings.append(reading)
+                self._remember(reading, row, one)
+
+        await self.database.write(write, on_commit=remember)
+        return readings
 
     def _check_time(self, at_unix_us: int) -> None:
         now = self.now()
@@ -157,7 +174,7 @@ class Series:
         if stored.newest_unix_us != row.at_unix_us:
             self._keeper.has_late = True
         known = self._latest.get(host_id)
-        if known is not None and not self._replaces(known[0].at_unix_us, row.at_unix_us):
+        if known is not None and not (stored.is_new and self._replaces(known[0].at_unix_us, row.at_unix_us)):
             return
         if stored.before is not None:
             self._interval_us[host_id] = row.at_unix_us - stored.before.at_unix_us
@@ -183,14 +200,8 @@ class Series:
             series_id = self._store.series_id(conn, PREFIX + host_id)
             if series_id is None:
                 return []
-            found: list[Reading] = []
-            before: Row | None = None
-            for row in self._store.rows(conn, series_id, from_unix_us, to_unix_us, limit):
-                if not found:
-                    before = self._store.before(conn, series_id, row.at_unix_us)
-                found.append(_reading(sample_of(host_id, row), before, row, is_recovered=True))
-                before = row
-            return found
+            found = self._store.neighbours(conn, series_id, from_unix_us, to_unix_us, limit)
+            return [_recovered(host_id, near, row) for near, row in found]
 
         return await self.database.read(read)
 
@@ -302,5 +313,19 @@ class Series:
         await self._keeper.keep()
 
 
-def _reading(sample: HostSample, before: Row | None, row: Row, *, is_recovered: bool = False) -> Reading:
-    return Reading(sample=sample, before=before, row=row, is_recovered=is_recovered)
+def _reading(sample: HostSample, stored: Stored, row: Row) -> Reading:
+    interval = _interval_seconds(stored.before, row)
+    return Reading(sample=sample, rates=stored.rates, interval_seconds=interval, is_new=stored.is_new)
+
+
+def _recovered(host_id: str, before: Row | None, row: Row) -> Reading:
+    return Reading(
+        sample=sample_of(host_id, row),
+        rates=rates_of(before, row),
+        interval_seconds=_interval_seconds(before, row),
+        is_recovered=True,
+    )
+
+
+def _interval_seconds(before: Row | None, row: Row) -> float | None:
+    return None if before is None else (row.at_unix_us - before.at_unix_us) / 1_000_000

@@ -20,7 +20,7 @@ from appliance.series.limits import HOUR_US
 from appliance.series.open import OpenBuckets
 from appliance.series.pack import Decoder, Layout, Row, UnknownFormat, decoder, pack_devices, unpack_devices
 from appliance.series.packed import BucketDecoder, bucket_decoder, pack_bucket, unpack_bucket
-from appliance.series.rates import GAP_US
+from appliance.series.rates import PACE_TIMES, Pace, Rates, rates_of
 from appliance.series.rollup import TIER_SECONDS, TIER_US, Bucket, floor, fold_buckets, fold_samples, vector
 from appliance.series.schema import MIGRATIONS, OWNER
 
@@ -51,7 +51,11 @@ _NEWEST: Final = tuple(
     for table in ("series_tail", "series_raw")
 )
 _AFTER: Final = tuple(
-    f"SELECT at_unix_us FROM {table} WHERE series_id = ? AND at_unix_us > ? ORDER BY at_unix_us LIMIT 1"  # noqa: S608
+    f"SELECT at_unix_us FROM {table} WHERE series_id = ? AND at_unix_us > ? ORDER BY at_unix_us LIMIT {PACE_TIMES}"  # noqa: S608
+    for table in ("series_tail", "series_raw")
+)
+_TIMES: Final = tuple(
+    f"SELECT at_unix_us FROM {table} WHERE series_id = ? AND at_unix_us < ? ORDER BY at_unix_us DESC LIMIT {PACE_TIMES}"  # noqa: S608
     for table in ("series_tail", "series_raw")
 )
 _MOVE: Final = (
@@ -65,7 +69,8 @@ class Stored:
     """What became of a sample."""
 
     before: Row | None
-    """The sample before it, of which its rates are derived."""
+    """The sample before it, of which its rates are derived; ``None`` too when it lies too far behind."""
+    rates: Rates
     newest_unix_us: int
     """The series' newest sample, this one included."""
     is_new: bool
@@ -169,10 +174,15 @@ class SeriesStore:
         before = series.newest
         if before is not None and row.at_unix_us <= before.at_unix_us:
             return self._put_late(conn, series, row, before.at_unix_us)
-        self._insert(conn, series.series_id, row)
-        for tier, start, bucket in series.add(row, lambda tier, start: self.fold(conn, series.series_id, tier, start)):
-            self._save_bucket(conn, series.series_id, tier, start, bucket)
-        return Stored(before, row.at_unix_us, True)
+        series_id = series.series_id
+        if series.pace is None:
+            series.pace = self.pace(conn, series_id, row.at_unix_us)
+        near = series.pace.near(before, row)
+        rates = rates_of(near, row)
+        self._insert(conn, series_id, row)
+        for tier, start, bucket in series.add(row, rates, lambda tier, start: self.fold(conn, series_id, tier, start)):
+            self._save_bucket(conn, series_id, tier, start, bucket)
+        return Stored(near, rates, row.at_unix_us, True)
 
     def _opened(self, conn: sqlite3.Connection, key: str) -> OpenBuckets:
         if len(self._open) >= OPEN_MAX:
@@ -183,20 +193,21 @@ class SeriesStore:
 
     def _put_late(self, conn: sqlite3.Connection, series: OpenBuckets, row: Row, newest: int) -> Stored:
         at, series_id = row.at_unix_us, series.series_id
-        before = self.before(conn, series_id, at)
+        before = self.near(conn, series_id, row)
         moved = conn.execute("SELECT 1 FROM series_raw WHERE series_id = ? AND at_unix_us = ?", (series_id, at))
         if moved.fetchone() is not None or not self._insert(conn, series_id, row):
-            return Stored(before, newest, False)
+            return Stored(before, rates_of(before, row), newest, False)
         series.doubt()
-        # Its own bucket changes, and that of the next sample, whose rates are now derived from this one.
-        after = min((found[0] for sql in _AFTER for found in conn.execute(sql, (series_id, at))), default=at)
+        # Its own bucket changes, that of the next sample, whose rates are now derived from this one, and those of
+        # the samples after that, whose pace it is part of.
+        after = sorted(found[0] for sql in _AFTER for found in conn.execute(sql, (series_id, at)))[:PACE_TIMES]
         open_from = floor(newest, 0)
-        changed = {floor(at, 0), floor(after, 0) if after - at <= GAP_US else floor(at, 0)}
+        changed = {floor(at, 0), *(floor(each, 0) for each in after)}
         conn.executemany(
             "INSERT INTO series_dirty (series_id, bucket_unix_us) VALUES (?, ?) ON CONFLICT DO NOTHING",
             [(series_id, bucket) for bucket in changed if bucket < open_from],
         )
-        return Stored(before, newest, True)
+        return Stored(before, rates_of(before, row), newest, True)
 
     def _insert(self, conn: sqlite3.Connection, series_id: int, row: Row) -> bool:
         self._save_layout(conn, row.layout, row.at_unix_us)
@@ -220,6 +231,28 @@ class SeriesStore:
         """Return the last sample earlier than a moment."""
         found = [each for sql in _BEFORE for each in conn.execute(sql, (series_id, at_unix_us))]
         return self._row(conn, max(found, key=itemgetter(0))) if found else None
+
+    def pace(self, conn: sqlite3.Connection, series_id: int, at_unix_us: int) -> Pace:
+        """Return how often the host reported before a moment."""
+        found = {at for sql in _TIMES for (at,) in conn.execute(sql, (series_id, at_unix_us))}
+        return Pace(sorted(found))
+
+    def near(self, conn: sqlite3.Connection, series_id: int, row: Row) -> Row | None:
+        """Return the sample before a stored or a new one, if it is near enough for rates."""
+        return self.pace(conn, series_id, row.at_unix_us).near(self.before(conn, series_id, row.at_unix_us), row)
+
+    def neighbours(
+        self, conn: sqlite3.Connection, series_id: int, from_unix_us: int, to_unix_us: int, limit: int = -1
+    ) -> Iterator[tuple[Row | None, Row]]:
+        """Yield (the sample before if near enough for rates, sample) of a span open at its end, oldest first."""
+        pace, before = None, None
+        for row in self.rows(conn, series_id, from_unix_us, to_unix_us, limit):
+            if pace is None:
+                pace = self.pace(conn, series_id, row.at_unix_us)
+                before = self.before(conn, series_id, row.at_unix_us)
+            yield pace.near(before, row), row
+            pace.add(row.at_unix_us)
+            before = row
 
     def rows(
         self, conn: sqlite3.Connection, series_id: int, from_unix_us: int, to_unix_us: int, limit: int = -1
@@ -298,13 +331,8 @@ class SeriesStore:
         if tier:
             below = [bucket for _, bucket in self.buckets(conn, series_id, tier - 1, start_unix_us, end)]
             return fold_buckets(below) if below else None
-        before: Row | None = None
-        vectors: list[tuple[Layout, list[float | None]]] = []
-        for row in self.rows(conn, series_id, start_unix_us, end):
-            if not vectors:
-                before = self.before(conn, series_id, row.at_unix_us)
-            vectors.append((row.layout, vector(before, row)))
-            before = row
+        found = self.neighbours(conn, series_id, start_unix_us, end)
+        vectors = [(row.layout, vector(near, row)) for near, row in found]
         return fold_samples(vectors) if vectors else None
 
     def fold_open(self, conn: sqlite3.Connection, series_id: int, tier: int, newest_unix_us: int) -> Bucket | None:

@@ -4,7 +4,7 @@ from attrs import evolve
 
 from appliance.devices import DiskSample
 from appliance.series.flatten import clean, row_of
-from appliance.series.rates import Rates, rates_of
+from appliance.series.rates import Pace, Rates, rates_of
 from tests.appliance.series.conftest import SECOND, START, Box
 
 
@@ -45,11 +45,34 @@ def test_counter_that_leaps_beyond_any_device_has_no_rate() -> None:
     assert rates(before, evolve(before, read_bytes_total=2**63 - 1)).disks["sda"]["read_bytes_per_s"] is None
 
 
-def test_no_rate_spans_a_gap() -> None:
-    before = DiskSample(device="sda", read_bytes_total=0)
-    after = evolve(before, read_bytes_total=3000)
-    assert rates(before, after, seconds=300).disks["sda"]["read_bytes_per_s"] == 10.0
-    assert rates(before, after, seconds=300.1).disks["sda"]["read_bytes_per_s"] is None
+def near(pace: Pace, seconds: float) -> bool:
+    first, second = (row_of(Box().sample(at)) for at in (START, START + int(seconds * SECOND)))
+    return pace.near(first, second) is first
+
+
+def test_gap_of_more_than_ten_usual_intervals_yields_no_rate() -> None:
+    pace = Pace(START + 2 * SECOND * number for number in range(-10, 1))
+    assert near(pace, 20)
+    assert not near(pace, 20.001)
+
+
+def test_usual_interval_is_the_median_so_one_long_gap_changes_nothing() -> None:
+    times = [START + 2 * SECOND * number for number in range(-10, 0)]
+    pace = Pace([times[0] - 86_400 * SECOND, *times])
+    assert pace.limit_us == 20 * SECOND
+    for number in range(1, 7):  # from now on it reports once a minute
+        pace.add(times[-1] + 60 * SECOND * number)
+    assert pace.limit_us == 600 * SECOND
+
+
+def test_usual_interval_counts_as_a_second_at_least() -> None:
+    assert Pace(START + SECOND // 100 * number for number in range(11)).limit_us == 10 * SECOND
+
+
+def test_second_sample_has_rates_up_to_five_minutes_after_the_first() -> None:
+    pace = Pace([START])
+    assert near(pace, 300)
+    assert not near(pace, 300.1)
 
 
 def test_first_sample_has_no_rates() -> None:

@@ -10,9 +10,11 @@ import pytest
 
 from appliance.database import Database
 from appliance.devices import DiskSample, HostSample
+from appliance.errors import Conflict
 from appliance.series.fields import HOST
 from appliance.series.schema import MIGRATIONS, OWNER
 from appliance.series.service import Series
+from appliance.series.store import Stored
 from tests.appliance.series.conftest import SECOND, START, Box, Hands, series_at
 
 TIERS = (
@@ -102,7 +104,7 @@ async def test_two_hosts_interleaved_give_the_same_tiers_as_apart(tmp_path: Path
 
 
 async def test_late_sample_gives_the_next_one_its_rate(series: Series, box: Box) -> None:
-    for second in (0, 400, 800):  # too far apart for any rate
+    for second in (0, 400):  # too far apart for any rate
         await series.append(box.sample(START + second * SECOND))
 
     async def highest() -> object:
@@ -171,3 +173,62 @@ async def test_write_that_is_rolled_back_leaves_no_trace(tmp_path: Path, box: Bo
         assert latest.sample.taken_at_unix_us == START
         await series.append(box.sample(START + 25 * SECOND))
     assert [row[0] for row in dump(path, TIERS)] == [START // SECOND]
+
+
+async def test_long_gap_of_a_frequent_host_yields_no_rate_in_any_tier(series: Series, box: Box) -> None:
+    for second in (*range(0, 30, 2), 60):  # silent for fifteen of its intervals
+        await series.append(box.sample(START + second * SECOND))
+    for max_points in (1500, 8):
+        window = await series.window(
+            "box",
+            metrics=["network_rx_bytes_per_s"],
+            from_unix_us=START + 30 * SECOND,
+            to_unix_us=START + 62 * SECOND,
+            max_points=max_points,
+        )
+        assert {figure for column in window.columns for figure in column.maximum} == {None}
+
+
+async def test_late_sample_changes_the_rates_of_those_whose_pace_it_is_part_of(tmp_path: Path) -> None:
+    # Without the late ones the usual interval is 2 s, and the gap of 30 s at the end is one; with them it is not.
+    times = [0, 2, 4, 6, 36, 66, 96, 126, 156, 186, 216, 246]
+    late = [1, 3, 5]
+    box = Box()
+    day = [box.sample(START + second * SECOND) for second in sorted([*times, *late])]
+    shuffled = [each for each in day if (each.taken_at_unix_us - START) // SECOND in times]
+    shuffled += [each for each in day if each not in shuffled]
+    await fill(tmp_path / "ordered.db", day)
+    await fill(tmp_path / "late.db", shuffled)
+    assert dump(tmp_path / "late.db", TIERS) == dump(tmp_path / "ordered.db", TIERS)
+
+
+async def test_samples_given_together_are_stored_all_or_none_with_what_belongs_to_them(
+    series: Series, box: Box
+) -> None:
+    def refuse(connection: sqlite3.Connection, stored: Sequence[Stored]) -> None:
+        raise Conflict("not today")
+
+    told: list[list[bool]] = []
+
+    def note(connection: sqlite3.Connection, stored: Sequence[Stored]) -> None:
+        told.append([each.is_new for each in stored])
+
+    three = [box.sample(START + second * SECOND) for second in (0, 2, 4)]
+    with pytest.raises(Conflict):
+        await series.append_all(three, within=refuse)
+    assert await series.raw("box", START, START + 60 * SECOND) == []
+    assert series.latest("box") is None
+    readings = await series.append_all([*three, three[0]], within=note)
+    assert told == [[True, True, True, False]]
+    assert [each.is_new for each in readings] == told[0]
+    assert [each.interval_seconds for each in readings] == [None, 2.0, 2.0, None]
+    assert await series.count("box", START, START + 60 * SECOND) == 3
+
+
+async def test_what_is_sent_again_does_not_become_the_latest(series: Series, box: Box) -> None:
+    await series.append(box.sample(START, cpu_percent=10.0))
+    again = await series.append(box.sample(START, cpu_percent=99.0))
+    assert not again.is_new
+    latest = series.latest("box")
+    assert latest is not None
+    assert latest.sample.cpu_percent == 10.0
