@@ -18,7 +18,7 @@ from appliance.ledger.store import Ledger
 from appliance.people.store import People
 from appliance.series.service import Series
 from appliance.service import Service
-from appliance.surface import BoundSurface
+from appliance.surface import BoundSurface, Call, Cookie
 
 
 @frozen(kw_only=True)
@@ -43,6 +43,8 @@ class Core:
     """This host in the inventory."""
     public_url: Callable[[], str]
     """Returns the base of absolute URLs, without a trailing slash."""
+    end_session: Callable[[Call[Any]], Awaitable[tuple[Cookie, ...]]]
+    """Ends the session that a request carries, if it does; returns the cookies that its answer must set."""
     folder: Path
     """The plugin's own folder below the data directory; it exists."""
 
@@ -98,6 +100,10 @@ class Parts:
     readiness: Sequence[Readiness] = ()
     prometheus: Sequence[Callable[[], str]] = ()
     """Each returns a section of ``/metrics`` in the Prometheus text format."""
+    front_page: Callable[[Call[None]], Awaitable[Any]] | None = None
+    """Answers browsers at ``/``; the first plugin that has one does."""
+    about: Callable[[], Mapping[str, Any]] | None = None
+    """Adds to what programs are told at ``/``, such as the versions and routes that a client looks for."""
     notice_targets: Mapping[str, Callable[[Any], Awaitable[None]]] = field(factory=dict)
 
 

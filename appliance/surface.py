@@ -261,6 +261,8 @@ class Surface:
     unknown_fields: Literal["ignore", "refuse"] = field(default="ignore", kw_only=True)
     trust: bool = field(default=True, kw_only=True)
     """Whether trust in a local process may stand in for a credential here; ``False`` where people log in."""
+    pages: bool = field(default=False, kw_only=True)
+    """Whether these are pages for people, which a listener's ``site`` takes the place of."""
     endpoints: list[Endpoint] = field(factory=list, init=False)
     mounts: list[Mount] = field(factory=list, init=False)
 

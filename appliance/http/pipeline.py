@@ -25,7 +25,7 @@ from appliance.http.paths import split_target
 from appliance.http.problems import Crashed, problem
 from appliance.http.query import QueryReader
 from appliance.http.routing import Match, Route, Table
-from appliance.http.site import PAGES, Site
+from appliance.http.site import Site
 from appliance.surface import RAW, Answer, BoundSurface, Call, Endpoint, Head, Raw, Surface
 
 if TYPE_CHECKING:
@@ -117,10 +117,10 @@ class Edge:
         :param site: a folder with a front end that takes the place of our own pages there.
         """
         described = docs.Docs()
-        hidden = {PAGES} if site is not None else set()
+        shown = [one for one in surfaces if site is None or not one.surface.pages]
         table = Table.build(
-            [*(one for one in surfaces if one.surface.name not in hidden), docs.api.bind(described)],
-            [one for one in self.unavailable if one[0].name not in hidden],
+            [*shown, docs.api.bind(described)],
+            [one for one in self.unavailable if site is None or not one[0].pages],
         )
         table.site = Site(site) if site is not None else None
         described.routes = table.routes

@@ -16,8 +16,6 @@ from appliance.http.files import content_type_of, file_below
 from appliance.http.routing import Match, Route
 from appliance.surface import Call, File, Head, Redirect, Surface
 
-PAGES = "dashboard"
-"""The surface of our own pages, which a site takes the place of."""
 INDEX = "index.html"
 _VARIES = (("vary", "accept"),)
 

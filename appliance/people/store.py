@@ -152,12 +152,28 @@ class People:
     async def log_in(self, name: str, password: str, *, address: str, agent: str = "", replaces: str = "") -> Login:
         """Check a password and open a session; ``replaces`` is the id of the session that it takes the place of.
 
-        Raises `NotAuthenticated` with the same words and after the same work whether the name or the password is
-        wrong, `TooManyRequests` after five wrong tries, and `Busy`.
+        Raises as `check` does.
 
         :param address: where the request came from, for throttling.
         :param agent: what the browser calls itself, for the list of sessions.
         """
+        person, stored = await self._checked(name, password, address=address)
+        login = await self._visit(person, stored, agent=agent, replaces=replaces)
+        self.throttle.succeeded(login_key(name), address)
+        await self._strengthen(person.person_id, stored, password)
+        return login
+
+    async def check(self, name: str, password: str, *, address: str) -> Person:
+        """Return whose name and password these are, without opening a session: for programs that enrol themselves.
+
+        Raises `NotAuthenticated` with the same words and after the same work whether the name or the password is
+        wrong, `TooManyRequests` after five wrong tries, and `Busy`.
+        """
+        person, _ = await self._checked(name, password, address=address)
+        self.throttle.succeeded(login_key(name), address)
+        return person
+
+    async def _checked(self, name: str, password: str, *, address: str) -> tuple[Person, str]:
         key, now = login_key(name), self.now()
         wait_seconds = self.throttle.attempt(key, address, now_unix_us=now)
         if wait_seconds > 0:
@@ -170,10 +186,7 @@ class People:
         right = len(password) <= PASSWORD_MAX_CHARACTERS and await self.passwords.matches(stored, _typed(password))
         if person is None or stored is None or not right:
             raise NotAuthenticated("Invalid username or password.")
-        login = await self._visit(person, stored, agent=agent, replaces=replaces)
-        self.throttle.succeeded(key, address)
-        await self._strengthen(person.person_id, stored, password)
-        return login
+        return person, stored
 
     async def register(self, name: str, password: str, *, address: str = "", agent: str = "") -> Login:
         """Add a person who registers by themselves, as viewer, and log them in."""

@@ -1,6 +1,6 @@
 """Brings plugins up: their tables, their device backends, their parts; and keeps the list that people see."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -20,6 +20,7 @@ from appliance.migrations import Migration, migrate
 from appliance.panels import Panels
 from appliance.run.options import Options
 from appliance.supervise import Supervisor
+from appliance.surface import Call
 
 log = structlog.get_logger(__name__)
 
@@ -118,6 +119,21 @@ class PluginHost:
                 self.panels.add(one.name, self.parts[one.name].panels)
             except (Exception, SystemExit) as error:
                 self.plugins.fail(one, error)
+
+    def front_page(self) -> Callable[[Call[None]], Awaitable[Any]] | None:
+        """Return who answers browsers at ``/``."""
+        return next((made.front_page for made in self.parts.values() if made.front_page is not None), None)
+
+    def about(self) -> Mapping[str, Any]:
+        """Return what plugins say at ``/``; one that raises says nothing."""
+        said: dict[str, Any] = {}
+        for name, made in self.parts.items():
+            if made.about is not None:
+                try:
+                    said |= made.about()
+                except Exception:
+                    log.exception("plugin.about_failed", plugin=name)
+        return said
 
     async def tell_failures(self) -> None:
         """Publish an event for every plugin that does not run and should."""

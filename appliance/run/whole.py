@@ -20,6 +20,7 @@ from appliance.data_folder import DataFolder, lock_data_folder, open_data_folder
 from appliance.database import Database
 from appliance.errors import ApplianceError
 from appliance.failed_starts import FailedStarts
+from appliance.http.api.callers import end_session
 from appliance.http.auth import Access
 from appliance.http.control import ControlSocket, control_socket
 from appliance.http.pipeline import Edge, Exchange
@@ -180,6 +181,7 @@ class _Whole:
             now=self.options.now,
             host_id=parts.host_id,
             public_url=url,
+            end_session=partial(end_session, parts.credentials, parts.audit, CookieNames(parts.host_id)),
             folder=own,
         )
 
@@ -304,6 +306,8 @@ class _Inner:
             agent=self.agent,
             notices=parts.notices,
             started_unix_us=started,
+            front_page=self.host.front_page,
+            about=self.host.about,
             panels=self.host.panels.items,
             readiness=report.readiness,
             prometheus=report.prometheus,

@@ -3,7 +3,7 @@
 from appliance.plugin import Core, Parts, hookimpl
 
 from .assets import read_assets
-from .routes import api
+from .routes import api, front
 
 appliance_api = 1
 
@@ -12,4 +12,4 @@ appliance_api = 1
 def appliance_setup(core: Core) -> Parts:
     """Serve the pages; they hold no data and read everything from the API as whoever is logged in."""
     read_assets()  # an incomplete installation is told at the start, not to the first browser
-    return Parts(surfaces=[api.bind(None)])
+    return Parts(surfaces=[api.bind(None)], front_page=front)

@@ -1,30 +1,21 @@
 """The paths of the pages; all are public, since a page says nothing before the API knows who asks."""
 
-import secrets
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlencode
 
-from appliance.plugin import Answer, Call, Cookie, Kind, Redirect, Surface
+from appliance.plugin import Answer, Call, Kind, Redirect, Surface
 
-from .accept import prefers_html
 from .assets import read_assets
 from .pages import page
 
 ANYONE: Final = frozenset(Kind)
-CSRF_COOKIE: Final = "csrftoken"
 
-api = Surface("dashboard", prefixes=("/ui",), slash="both", trust=False)
+api = Surface("dashboard", prefixes=("/ui",), slash="both", trust=False, pages=True)
 
 
-@api.get("/", caller=ANYONE, access="public")
-async def root(call: Call[None]) -> Answer | Redirect:
-    """Answer browsers with the overview, programs with what this is."""
-    if prefers_html(call.head.header(b"accept")):
-        return _for_people(call, "overview")
-    about: dict[str, Any] = {"ok": True, "service": "appliance", "docs": "/docs", "openapi": "/openapi.json"}
-    # Front ends read this cookie by name and send its value back in a header; see the CSRF rules of the edge.
-    cookie = Cookie(name=CSRF_COOKIE, value=secrets.token_urlsafe(32), http_only=False)
-    return Answer(model=about, headers=(("Vary", "Accept"), ("Cache-Control", "no-store")), cookies=(cookie,))
+async def front(call: Call[None]) -> Answer | Redirect:
+    """Show the overview."""
+    return _for_people(call, "overview")
 
 
 @api.get("/login", caller=ANYONE, access="public")

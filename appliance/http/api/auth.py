@@ -15,8 +15,8 @@ from appliance.errors import ApplianceError, BadInput, Forbidden, NotAuthenticat
 from appliance.http.api.callers import (
     address_of,
     agent_of,
+    end_session,
     login_cookies,
-    logout_cookies,
     person_of,
     record,
 )
@@ -150,10 +150,8 @@ async def register(call: Call[Credentials]) -> Answer:
 async def logout(call: Call[None]) -> Answer:
     """End this browser's session; without one there is nothing to end, and that is no error."""
     state: CoreState = call.state
-    if call.caller.kind is Kind.SESSION:
-        await state.credentials.revoke(call.caller.credential_id)
-        await record(call, "person.logout", object=call.caller.name)
-    return Answer(model=Said(message="Logged out"), cookies=logout_cookies(call))
+    cookies = await end_session(state.credentials, state.audit, state.access.cookies, call)
+    return Answer(model=Said(message="Logged out"), cookies=cookies)
 
 
 @api.get("/api/auth/me", caller=ANYONE, access="public", answer=LoggedIn)

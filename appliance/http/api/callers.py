@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+from appliance.audit import Audit
 from appliance.credentials.kinds import Kind
+from appliance.credentials.store import Credentials
 from appliance.errors import NotAuthenticated
 from appliance.http.api.state import CoreState
-from appliance.people.sessions import CSRF_COOKIE, SESSION_COOKIE_SECONDS, csrf_token
+from appliance.people.sessions import CSRF_COOKIE, SESSION_COOKIE_SECONDS, CookieNames, csrf_token
 from appliance.people.store import Login, Person
 from appliance.surface import Call, Cookie
 
@@ -41,11 +43,15 @@ def login_cookies(call: Call[Any], login: Login) -> tuple[Cookie, ...]:
     )
 
 
-def logout_cookies(call: Call[Any]) -> tuple[Cookie, ...]:
-    """Return what takes both cookies out of a browser."""
-    state: CoreState = call.state
+async def end_session(
+    credentials: Credentials, audit: Audit, cookies: CookieNames, call: Call[Any]
+) -> tuple[Cookie, ...]:
+    """End the session that a request carries, if it does; return what takes both cookies out of a browser."""
+    if call.caller.kind is Kind.SESSION:
+        await credentials.revoke(call.caller.credential_id)
+        await _record(audit, call, "person.logout", object=call.caller.name)
     return (
-        Cookie(name=state.access.cookies.session, value="", max_age_seconds=0),
+        Cookie(name=cookies.session, value="", max_age_seconds=0),
         Cookie(name=CSRF_COOKIE, value="", max_age_seconds=0, http_only=False),
     )
 
@@ -60,7 +66,19 @@ async def record(
 ) -> None:
     """Write what was done into the audit log; ``person`` where the caller became one only now."""
     state: CoreState = call.state
-    await state.audit.record(
+    await _record(state.audit, call, action, object=object, detail=detail, person=person)
+
+
+async def _record(
+    audit: Audit,
+    call: Call[Any],
+    action: str,
+    *,
+    object: str = "",
+    detail: Mapping[str, Any] | None = None,
+    person: Person | None = None,
+) -> None:
+    await audit.record(
         action,
         who_kind=call.caller.kind.value,
         who_subject=person.person_id if person is not None else call.caller.subject,

@@ -16,6 +16,7 @@ from appliance.ledger.store import Ledger
 from appliance.local_agent.service import LocalAgent
 from appliance.people.store import People
 from appliance.series.service import Series
+from appliance.surface import Call
 
 
 class PluginList(Protocol):
@@ -55,5 +56,9 @@ class CoreState:
     """``[people] self_registration``, asked at each use: it may change while running."""
     agent: LocalAgent | None = None
     """Samples this host; what it read last is there at once."""
+    front_page: Callable[[], Callable[[Call[None]], Awaitable[Any]] | None] = lambda: None
+    """Returns who answers browsers at ``/``, if any plugin does."""
+    about: Callable[[], Mapping[str, Any]] = dict
+    """Returns what plugins add to the answer for programs at ``/``."""
     panels: Callable[[], Awaitable[Sequence[Mapping[str, Any]]]] | None = None
     """Fills the dashboard panels of plugins: ``plugin, name, title, rows, note, error``; ``None``: there are none."""

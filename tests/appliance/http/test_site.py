@@ -34,7 +34,7 @@ def dist(tmp_path: Path) -> Path:
 
 
 def dashboard() -> Surface:
-    pages = Surface("dashboard", prefixes=("/ui",), slash="both")
+    pages = Surface("dashboard", prefixes=("/ui",), slash="both", pages=True)
 
     @pages.get("/")
     async def root(call: Call[None]) -> str:

@@ -1,4 +1,4 @@
-"""The declared paths: public all of them, and `/` by what the client prefers."""
+"""The declared paths, public all of them, and the front page."""
 
 from collections.abc import Mapping
 
@@ -38,18 +38,18 @@ def test_every_path_is_public_since_pages_hold_no_data() -> None:
 
 def test_only_the_agreed_paths_are_claimed() -> None:
     for endpoint in routes.api.endpoints:
-        assert endpoint.path in {"/", "/login", "/setup", "/favicon.ico"} or endpoint.path.startswith("/ui/")
+        assert endpoint.path in {"/login", "/setup", "/favicon.ico"} or endpoint.path.startswith("/ui/")
 
 
 async def test_root_is_the_overview_for_browsers() -> None:
-    answer = await routes.root(call("/", (b"accept", b"text/html,*/*;q=0.8")))
+    answer = await routes.front(call("/"))
     assert isinstance(answer, Answer)
     assert answer.content_type == "text/html; charset=utf-8"
     assert b"overview.js" in answer.model
 
 
 async def test_browser_without_session_is_led_to_login_and_back() -> None:
-    answer = await routes.root(call("/", (b"accept", b"text/html"), signed_in=False))
+    answer = await routes.front(call("/", signed_in=False))
     assert answer == Redirect(location="/login?next=%2F")
     assert await routes.events(call("/ui/events", signed_in=False)) == Redirect(location="/login?next=%2Fui%2Fevents")
 
@@ -57,18 +57,6 @@ async def test_browser_without_session_is_led_to_login_and_back() -> None:
 async def test_setup_and_login_are_for_everybody() -> None:
     for page in (routes.login, routes.setup, routes.reset):
         assert (await page(call("/", signed_in=False))).content_type == "text/html; charset=utf-8"
-
-
-async def test_root_is_json_with_a_csrf_cookie_for_programs() -> None:
-    answer = await routes.root(call("/", (b"accept", b"application/json"), signed_in=False))
-    assert isinstance(answer, Answer)
-    assert answer.model["ok"] is True
-    assert answer.model["service"] == "appliance"
-    (cookie,) = answer.cookies
-    assert cookie.name == "csrftoken"
-    assert len(cookie.value) >= 32
-    assert not cookie.http_only
-    assert ("Vary", "Accept") in answer.headers
 
 
 @pytest.mark.parametrize("name", ["login", "setup", "reset", "people", "plugins", "events"])

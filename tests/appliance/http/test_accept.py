@@ -2,7 +2,7 @@
 
 import pytest
 
-from plugins.dashboard.accept import prefers_html
+from appliance.http.accept import prefers_html
 
 CHROMIUM = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
 
