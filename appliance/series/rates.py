@@ -88,6 +88,13 @@ def _places(before: Layout, after: Layout) -> tuple[int | None, ...]:
     return tuple(at.get(slot) for slot in after.slots("counters"))
 
 
+@lru_cache(maxsize=4096)
+def _column(layout: Layout, metric: str) -> tuple[int, ...]:
+    kind, _, rate = metric.partition(".")
+    slots = layout.slots("rates")
+    return tuple(place for place, (prefix, _, name) in enumerate(slots) if prefix == kind and name == rate)
+
+
 def host_rates(before: Row | None, row: Row) -> list[float | None]:
     """Return the host's rates in the order of its counters; ``before`` is near enough, see `Pace`."""
     seconds = _seconds(before, row)
@@ -140,6 +147,11 @@ class Rates:
     def host(self) -> Mapping[str, float | None]:
         """Rates of the host itself, such as ``network_rx_bytes_per_s``."""
         return dict(zip(HOST.rates, self.host_values, strict=True))
+
+    def column(self, metric: str) -> Sequence[float | None]:
+        """Return one rate of every device of a kind, in the sample's order (``disk.busy_percent``); quick."""
+        places = _column(self.layout, metric)
+        return [self.device_values[place] for place in places]
 
     def _of(self, prefix: str) -> Mapping[str, Mapping[str, float | None]]:
         values = iter(self.device_values)

@@ -1,8 +1,8 @@
 """`Series`: what the rest of the appliance asks for readings, present and past.
 
-Whose clock counts: a sample's own time places it. One stamped more than a minute ahead of our clock, or before what
-is still kept, is refused, so neither can hide what is true now nor make retention delete the wrong hours. One in
-between is stored where it belongs, and is the latest only when it is newer than the latest. Should our own clock be
+Whose clock counts: a sample's own time places it. One stamped more than a minute ahead of our clock is refused, and so
+is one before what is still kept while newer ones of its host are there, so neither can hide what is true now nor make
+retention delete the wrong hours. One in between is stored where it belongs, and is the latest only when it is newer than the latest. Should our own clock be
 set back, readings taken now replace a latest that lies in the future.
 """
 
@@ -33,6 +33,7 @@ FUTURE_US: Final = FUTURE_SECONDS * 1_000_000
 FRESH_US: Final = 10_000_000
 USUAL_INTERVAL_US: Final = 2_000_000
 PREFIX: Final = "host:"
+FIELD: Final = "taken_at_unix_us"
 
 Within = Callable[[sqlite3.Connection, Sequence[Stored]], None]
 """Writes more in the transaction of samples; told what became of each."""
@@ -136,8 +137,10 @@ class Series:
             rows.append((PREFIX + sample.host_id, row))
         readings: list[Reading] = []
 
+        kept_from = self._kept_from()
+
         def write(conn: sqlite3.Connection) -> list[Stored]:
-            stored = [self._store.put(conn, key, row) for key, row in rows]
+            stored = [self._store.put(conn, key, row, kept_from_unix_us=kept_from) for key, row in rows]
             if within is not None:
                 within(conn, stored)
             return stored
@@ -157,17 +160,15 @@ class Series:
             raise BadInput(
                 f"the sample is stamped {(at_unix_us - now) / 1e6:.0f} s ahead of this appliance's clock",
                 hint="set the clocks of both machines (NTP)",
-                field="taken_at_unix_us",
+                field=FIELD,
             )
+        if at_unix_us < 0:
+            raise BadInput("the sample is stamped before 1970", hint="set the clock of its machine", field=FIELD)
+
+    def _kept_from(self) -> int:
         pruned = self._keeper.pruned
         # Behind the raw samples that are gone a bucket could not be built whole, nor the rate across the border.
-        kept = max(now - self.retention.kept_us(-1), pruned[0] + GAP_US if pruned[0] else 0, *pruned[1:4], 0)
-        if at_unix_us < kept:
-            raise BadInput(
-                f"the sample is {(now - at_unix_us) / 3.6e9:.1f} h old, and raw samples that old are not kept",
-                hint="set the clocks of both machines, or keep raw samples longer",
-                field="taken_at_unix_us",
-            )
+        return max(self.now() - self.retention.kept_us(-1), pruned[0] + GAP_US if pruned[0] else 0, *pruned[1:4], 0)
 
     def _remember(self, reading: Reading, row: Row, stored: Stored) -> None:
         host_id = reading.sample.host_id
@@ -280,6 +281,8 @@ class Series:
         if not (math.isfinite(value) and abs(value) <= MAX_MAGNITUDE):
             raise BadInput("the value is no finite number of ordinary size", field="value")
         self._check_time(at_unix_us)
+        if at_unix_us < self._kept_from():
+            raise BadInput("the value is older than what is kept", hint="keep raw samples longer", field="at_unix_us")
         await self.database.write(lambda conn: put_value(conn, series, name, at_unix_us, float(value)))
 
     async def window_values(

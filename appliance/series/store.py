@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from attrs import define, field, frozen
 
-from appliance.errors import Conflict
+from appliance.errors import BadInput, Conflict
 from appliance.series.fields import HOST
 from appliance.series.limits import HOUR_US
 from appliance.series.open import OpenBuckets
@@ -27,6 +27,8 @@ from appliance.series.schema import MIGRATIONS, OWNER
 __all__ = ["MIGRATIONS", "OWNER", "SeriesStore", "Stored"]
 
 MAX_SERIES: Final = 2**28
+TOO_OLD: Final = "the sample is older than the raw samples that are kept, and newer ones of its host are there"
+TOO_OLD_HINT: Final = "set the clocks of both machines, or keep raw samples longer"
 OPEN_MAX: Final = 512
 """Series whose open buckets are remembered; those of 8 GPUs take some 300 kB."""
 
@@ -73,6 +75,8 @@ class Stored:
     rates: Rates
     newest_unix_us: int
     """The series' newest sample, this one included."""
+    after_unix_us: int | None
+    """The sample after it; ``None`` when it is the newest."""
     is_new: bool
     """False when a sample of that moment was there already: the first stays."""
 
@@ -165,14 +169,19 @@ class SeriesStore:
 
     # -- samples
 
-    def put(self, conn: sqlite3.Connection, key: str, row: Row) -> Stored:
-        """Store a sample and build the buckets that it closes, or mark those that it changes."""
+    def put(self, conn: sqlite3.Connection, key: str, row: Row, *, kept_from_unix_us: int = 0) -> Stored:
+        """Store a sample and build the buckets that it closes, or mark those that it changes.
+
+        :param kept_from_unix_us: since when buckets can be built anew; a late sample before that raises `BadInput`.
+        """
         if self._seen_rollbacks != self.rollbacks():
             self._seen_rollbacks = self.rollbacks()
             self.forget_memory()
         series = self._open.get(key) or self._opened(conn, key)
         before = series.newest
         if before is not None and row.at_unix_us <= before.at_unix_us:
+            if row.at_unix_us < kept_from_unix_us:
+                raise BadInput(TOO_OLD, hint=TOO_OLD_HINT, field="taken_at_unix_us")
             return self._put_late(conn, series, row, before.at_unix_us)
         series_id = series.series_id
         if series.pace is None:
@@ -182,7 +191,7 @@ class SeriesStore:
         self._insert(conn, series_id, row)
         for tier, start, bucket in series.add(row, rates, lambda tier, start: self.fold(conn, series_id, tier, start)):
             self._save_bucket(conn, series_id, tier, start, bucket)
-        return Stored(near, rates, row.at_unix_us, True)
+        return Stored(near, rates, row.at_unix_us, None, True)
 
     def _opened(self, conn: sqlite3.Connection, key: str) -> OpenBuckets:
         if len(self._open) >= OPEN_MAX:
@@ -196,7 +205,7 @@ class SeriesStore:
         before = self.near(conn, series_id, row)
         moved = conn.execute("SELECT 1 FROM series_raw WHERE series_id = ? AND at_unix_us = ?", (series_id, at))
         if moved.fetchone() is not None or not self._insert(conn, series_id, row):
-            return Stored(before, rates_of(before, row), newest, False)
+            return Stored(before, rates_of(before, row), newest, None, False)
         series.doubt()
         # Its own bucket changes, that of the next sample, whose rates are now derived from this one, and those of
         # the samples after that, whose pace it is part of.
@@ -207,7 +216,7 @@ class SeriesStore:
             "INSERT INTO series_dirty (series_id, bucket_unix_us) VALUES (?, ?) ON CONFLICT DO NOTHING",
             [(series_id, bucket) for bucket in changed if bucket < open_from],
         )
-        return Stored(before, rates_of(before, row), newest, True)
+        return Stored(before, rates_of(before, row), newest, after[0] if after else None, True)
 
     def _insert(self, conn: sqlite3.Connection, series_id: int, row: Row) -> bool:
         self._save_layout(conn, row.layout, row.at_unix_us)

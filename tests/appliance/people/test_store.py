@@ -99,6 +99,17 @@ async def test_sixth_try_is_throttled_for_known_and_unknown_names_alike(people: 
     await people.log_in("ana", GOOD, address="10.0.0.1")
 
 
+async def test_password_is_checked_without_a_session_and_throttled_like_a_login(people: People) -> None:
+    await people.add("ana", role=Role.USER, password=GOOD)
+    assert (await people.check("ana", GOOD, address="a")).name == "ana"
+    assert people.named("ana").visit_count == 0
+    for _ in range(5):
+        with pytest.raises(NotAuthenticated):
+            await people.check("ana", "wrong wrong", address="10.0.0.1")
+    with pytest.raises(TooManyRequests):
+        await people.check("ana", GOOD, address="10.0.0.1")
+
+
 async def test_login_takes_the_place_of_the_old_session(people: People) -> None:
     await people.add("ana", role=Role.USER, password=GOOD)
     first = await people.log_in("ana", GOOD, address="a")

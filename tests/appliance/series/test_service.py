@@ -78,12 +78,43 @@ async def test_sample_from_the_future_is_refused_and_poisons_nothing(series: Ser
     assert latest.sample.taken_at_unix_us == clock() + 60 * SECOND
 
 
-@pytest.mark.parametrize("at", [0, -1, START - 25 * HOUR, -(2**80)])
-async def test_sample_older_than_raw_samples_are_kept_is_refused(series: Series, box: Box, at: int) -> None:
+@pytest.mark.parametrize("at", [0, START - 25 * HOUR])
+async def test_late_sample_older_than_raw_samples_are_kept_is_refused_and_hides_nothing(
+    series: Series, box: Box, at: int, clock: Hands
+) -> None:
+    await series.append(box.sample(clock()))
+    with pytest.raises(BadInput) as caught:
+        await series.append(box.sample(at))
+    assert caught.value.field == "taken_at_unix_us"
+    latest = series.latest("box")
+    assert latest is not None
+    assert latest.sample.taken_at_unix_us == clock()
+
+
+@pytest.mark.parametrize("at", [-1, -(2**80)])
+async def test_sample_stamped_before_1970_is_refused(series: Series, box: Box, at: int) -> None:
     with pytest.raises(BadInput) as caught:
         await series.append(box.sample(at))
     assert caught.value.field == "taken_at_unix_us"
     assert series.latest("box") is None
+
+
+async def test_host_whose_clock_is_far_behind_reports_until_it_is_set_right(
+    series: Series, box: Box, clock: Hands
+) -> None:
+    for second in range(0, 60, 2):  # its battery is flat: 1970
+        await series.append(box.sample(second * SECOND, cpu_percent=50.0))
+    latest = series.latest("box")
+    assert latest is not None
+    assert latest.sample.taken_at_unix_us == 58 * SECOND
+    await series.append(box.sample(clock(), cpu_percent=10.0))
+    latest = series.latest("box")
+    assert latest is not None
+    assert latest.sample.cpu_percent == 10.0
+    window = await series.window(
+        "box", metrics=["cpu_percent"], from_unix_us=clock() - HOUR, to_unix_us=clock() + SECOND, max_points=100
+    )
+    assert [figure for column in window.columns for figure in column.maximum] == [10.0]
 
 
 async def test_host_goes_on_when_our_own_clock_is_set_back(series: Series, box: Box, clock: Hands) -> None:
