@@ -2,8 +2,8 @@
 
 Whose clock counts: a sample's own time places it. One stamped more than a minute ahead of our clock is refused, and so
 is one before what is still kept while newer ones of its host are there, so neither can hide what is true now nor make
-retention delete the wrong hours. One in between is stored where it belongs, and is the latest only when it is newer than the latest. Should our own clock be
-set back, readings taken now replace a latest that lies in the future.
+retention delete the wrong hours. Any other is stored where it belongs, and is the latest only when it is newer than the
+latest. Should our own clock be set back, readings taken now replace a latest that lies in the future.
 """
 
 import math
