@@ -59,6 +59,10 @@ from appliance.host import Host
 from appliance.ids import new_id, new_secret
 from appliance.migrations import Migration
 from appliance.rate import Rate
+from appliance.series.rates import Rates
+from appliance.series.service import Reading
+from appliance.series.store import Stored
+from appliance.series.window import Column, Window
 from appliance.service import Service
 from appliance.settings import setting
 from appliance.surface import (
@@ -93,6 +97,7 @@ __all__ = [
     "Busy",
     "Call",
     "Caller",
+    "Column",
     "Command",
     "Conflict",
     "Cookie",
@@ -133,7 +138,9 @@ __all__ = [
     "Parts",
     "PathNotFound",
     "Rate",
+    "Rates",
     "Readiness",
+    "Reading",
     "Redirect",
     "Role",
     "ServerEvent",
@@ -141,10 +148,12 @@ __all__ = [
     "Socket",
     "SocketClosed",
     "StorageFailed",
+    "Stored",
     "Stream",
     "Surface",
     "TooLarge",
     "TooManyRequests",
+    "Window",
     "consume_credential",
     "hookimpl",
     "insert_credential",
