@@ -94,23 +94,28 @@ def unpack(blob: bytes, size: int, packer: struct.Struct) -> tuple[int, ...]:
     raise UnknownFormat("series bucket is cut short")
 
 
-def picking_struct(head: bytes, decoder: BucketDecoder, wanted: Set[Slot]) -> tuple[struct.Struct, list[Slot]]:
-    """Return what unpacks only the wanted slots of such buckets, and which of them are there, in order.
+def picking_struct(
+    head: bytes, decoder: BucketDecoder, wanted: Sequence[Set[Slot]]
+) -> tuple[struct.Struct, list[tuple[int, Slot]]]:
+    """Return what unpacks only the wanted figures of such buckets, and which of them are there, in order.
 
     A chart wants a tenth of a bucket; passing over the rest takes a third of the time. Raises `UnknownFormat`.
+
+    :param wanted: slots of which minimum, maximum and mean are wanted; these places are those of what is returned.
     """
     check_head(head, decoder)
     present, _ = _unpacker(head, decoder.wide_places)
-    flags, letters, there = head[1], "", []
-    for slot, is_wide_slot in compress(zip(decoder.slots, decoder.wide_places, strict=True), present):
-        width = 8 if is_wide_slot or flags & IS_WIDE else 4
-        if slot in wanted:
-            there.append(slot)
-            letters += "q" if width == 8 else "i"
-        else:
-            letters += f"{width}x"
-    counts = f"{4 * sum(present)}x" if flags & HAS_COUNTS else ""
-    return struct.Struct("<" + counts + letters * 3), there
+    flags, letters = head[1], f"{4 * sum(present)}x" if head[1] & HAS_COUNTS else ""
+    there: list[tuple[int, Slot]] = []
+    for column, slots in enumerate(wanted):
+        for slot, is_wide_slot in compress(zip(decoder.slots, decoder.wide_places, strict=True), present):
+            width = 8 if is_wide_slot or flags & IS_WIDE else 4
+            if slot in slots:
+                there.append((column, slot))
+                letters += "q" if width == 8 else "i"
+            else:
+                letters += f"{width}x"
+    return struct.Struct("<" + letters), there
 
 
 @lru_cache(maxsize=1024)

@@ -4,12 +4,14 @@ import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import groupby
 
-from appliance.series.rollup import TIER_US, Bucket, floor, fold_buckets, slots_of, vector
+from appliance.series.gathering import Gatherer
+from appliance.series.rollup import TIER_US, Bucket, floor, fold_buckets
 from appliance.series.store import SeriesStore, bucket_start
 from appliance.series.value_store import Figures, name_id, values
-from appliance.series.window import Choice, Column, Gatherer, Window, choices, tier_seconds
+from appliance.series.window import MAX_FIGURES, Choice, Column, Wanted, Window, choices, tier_seconds
 
 Span = tuple[int, int]
+COARSEST = len(TIER_US) - 1
 
 
 def read_window(
@@ -17,51 +19,58 @@ def read_window(
     store: SeriesStore,
     series_id: int | None,
     *,
-    metrics: Collection[str],
+    metrics: Collection[str | Wanted],
     devices: Collection[str] | None,
     span: Span,
     max_points: int,
-    interval_us: int,
     pruned: Sequence[int],
 ) -> Window:
     """Return a host's window; see `Series.window`."""
-    options = choices(*span, max_points=max_points, interval_us=interval_us, pruned=pruned)
-    if series_id is None:
-        return _window(span, options[0], [], [])
-    newest = store.newest(conn, series_id)
+    newest = None if series_id is None else store.newest(conn, series_id)
     if newest is None:  # silent for so long that only stored buckets are left: none is open
         newest = 2**62
+    if series_id is None:
+        return _window(span, Choice(0), Gatherer(metrics, devices))
+    # What is stored may begin long after the span does: a finer tier may hold all of it then.
+    begin, end = _stored_span(conn, store, series_id, newest, span)
+    few = store.count(conn, series_id, *span, max_points + 1) <= max_points
+    options = choices(begin, end, max_points=max_points, is_raw_fit=few, pruned=pruned)
     for choice in options:
         gatherer = Gatherer(metrics, devices)
         if choice.tier < 0:
-            _gather_raw(conn, store, series_id, span, max_points + 1, gatherer)
-            if len(gatherer) > max_points:  # it samples faster than it was thought to
-                continue
+            for near, row in store.neighbours(conn, series_id, *span):
+                gatherer.add_raw(near, row)
         elif choice.merged > 1:
             for start, bucket in _merged(_all_buckets(conn, store, series_id, newest, choice.tier, span), choice):
                 gatherer.add_bucket(start, bucket)
         else:
             _gather_buckets(conn, store, series_id, newest, choice.tier, span, gatherer)
-        return _window(span, choice, *gatherer.columns())
+        if gatherer.figure_count <= MAX_FIGURES or choice is options[-1]:
+            return _window(span, choice, gatherer)
     raise AssertionError(f"no tier for {span}")
 
 
-def _window(span: Span, choice: Choice, times: Sequence[int], columns: Sequence[Column]) -> Window:
+def _stored_span(conn: sqlite3.Connection, store: SeriesStore, series_id: int, newest: int, span: Span) -> Span:
+    """Return the part of a span outside of which nothing is stored, its start as well as the coarsest tier knows."""
+    begin = floor(newest, COARSEST)  # that bucket is open, and not stored
+    for key, *_ in store.packed(conn, series_id, COARSEST, floor(span[0], COARSEST), span[1]):
+        begin = min(begin, bucket_start(key))
+        break
+    begin, end = max(span[0], begin), min(span[1], newest + 1)
+    return (begin, end) if begin < end else span
+
+
+def _window(span: Span, choice: Choice, gatherer: Gatherer) -> Window:
     return Window(
         from_unix_us=span[0],
         to_unix_us=span[1],
         tier_seconds=tier_seconds(choice.tier),
         step_seconds=tier_seconds(choice.tier) * choice.merged,
-        times_unix_us=times,
-        columns=columns,
+        times_unix_us=gatherer.times,
+        columns=gatherer.columns(),
+        devices=gatherer.devices_met,
+        sample_count=gatherer.sample_count,
     )
-
-
-def _gather_raw(
-    conn: sqlite3.Connection, store: SeriesStore, series_id: int, span: Span, limit: int, gatherer: Gatherer
-) -> None:
-    for near, row in store.neighbours(conn, series_id, *span, limit):
-        gatherer.add_raw(row.at_unix_us, slots_of(row.layout), vector(near, row))
 
 
 def _gather_buckets(
@@ -75,8 +84,8 @@ def _gather_buckets(
 ) -> None:
     start, end = floor(span[0], tier), span[1]
     open_from = floor(newest, tier)
-    for key, layout_id, _, data in store.packed(conn, series_id, tier, start, min(end, open_from)):
-        gatherer.add_packed(bucket_start(key), data, store.decoders(conn, layout_id)[1])
+    for key, layout_id, count, data in store.packed(conn, series_id, tier, start, min(end, open_from)):
+        gatherer.add_packed(bucket_start(key), count, data, store.decoders(conn, layout_id)[1])
     if start <= open_from < end:
         bucket = store.fold_open(conn, series_id, tier, newest)
         if bucket is not None:
@@ -105,8 +114,8 @@ def read_values(
 ) -> Window:
     """Return a plugin value's window; see `Series.window_values`."""
     number = name_id(conn, series, name)
-    # Nobody knows how often a plugin reports: raw is tried first, and left when it is too much.
-    options = choices(*span, max_points=max_points, interval_us=2**62, pruned=pruned)
+    # Raw is tried first, and left when it is too much.
+    options = choices(*span, max_points=max_points, is_raw_fit=True, pruned=pruned)
     for choice in options:
         found: list[Figures] = []
         if number is not None:
@@ -116,7 +125,16 @@ def read_values(
             continue
         if choice.merged > 1:
             found = list(_merged_values(found, TIER_US[choice.tier] * choice.merged))
-        return _window(span, choice, *_value_columns(name, found))
+        times, columns = _value_columns(name, found)
+        return Window(
+            from_unix_us=span[0],
+            to_unix_us=span[1],
+            tier_seconds=tier_seconds(choice.tier),
+            step_seconds=tier_seconds(choice.tier) * choice.merged,
+            times_unix_us=times,
+            columns=columns,
+            sample_count=sum(each[4] for each in found),
+        )
     raise AssertionError(f"no tier for {span}")
 
 

@@ -27,11 +27,10 @@ from appliance.series.rates import GAP_US, Rates, rates_of
 from appliance.series.reading import read_values, read_window
 from appliance.series.store import SeriesStore, Stored
 from appliance.series.value_store import put_value
-from appliance.series.window import Window, check_span, check_window
+from appliance.series.window import Wanted, Window, check_span, check_window
 
 FUTURE_US: Final = FUTURE_SECONDS * 1_000_000
 FRESH_US: Final = 10_000_000
-USUAL_INTERVAL_US: Final = 2_000_000
 PREFIX: Final = "host:"
 FIELD: Final = "taken_at_unix_us"
 
@@ -80,7 +79,6 @@ class Series:
     name: str = field(default="series", init=False)
     _store: SeriesStore = field(init=False)
     _latest: dict[str, tuple[Row, Reading]] = field(factory=dict, init=False)
-    _interval_us: dict[str, int] = field(factory=dict, init=False)
     _keeper: Keeper = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -177,8 +175,6 @@ class Series:
         known = self._latest.get(host_id)
         if known is not None and not (stored.is_new and self._replaces(known[0].at_unix_us, row.at_unix_us)):
             return
-        if stored.before is not None:
-            self._interval_us[host_id] = row.at_unix_us - stored.before.at_unix_us
         self._latest[host_id] = row, reading
 
     def _replaces(self, known_at: int, at: int) -> bool:
@@ -219,7 +215,7 @@ class Series:
         self,
         host_id: str,
         *,
-        metrics: Collection[str] = (),
+        metrics: Collection[str | Wanted] = (),
         from_unix_us: int,
         to_unix_us: int,
         max_points: int = 1500,
@@ -227,12 +223,11 @@ class Series:
     ) -> Window:
         """Return how metrics went, from the finest tier that holds the span in at most ``max_points`` points.
 
-        :param metrics: names of `METRICS`; all of them when empty.
+        :param metrics: names of `METRICS`, all of them when empty; a `Wanted` asks for some figures only.
         :param devices: restricts device metrics to these GPUs, disks, interfaces or fans.
         :raises BadInput: an unknown metric, or a span that ends before it begins.
         """
         check_window(metrics, from_unix_us, to_unix_us, max_points)
-        interval = max(self._interval_us.get(host_id, USUAL_INTERVAL_US), 1)
         retained = self._keeper.pruned
 
         def read(conn: sqlite3.Connection) -> Window:
@@ -245,7 +240,6 @@ class Series:
                 devices=None if devices is None else frozenset(devices),
                 span=(from_unix_us, to_unix_us),
                 max_points=max_points,
-                interval_us=interval,
                 pruned=retained,
             )
 
@@ -257,7 +251,6 @@ class Series:
 
         def gone(_: bool) -> None:
             self._latest.pop(host_id, None)
-            self._interval_us.pop(host_id, None)
 
         def forget(conn: sqlite3.Connection) -> bool:
             self._store.forget_memory()

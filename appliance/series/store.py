@@ -288,12 +288,15 @@ class SeriesStore:
             counters=counters,
         )
 
-    def count(self, conn: sqlite3.Connection, series_id: int, from_unix_us: int, to_unix_us: int) -> int:
-        """Return how many samples lie in a span that is open at its end."""
-        span = {"series": series_id, "from": from_unix_us, "to": to_unix_us}
+    def count(
+        self, conn: sqlite3.Connection, series_id: int, from_unix_us: int, to_unix_us: int, limit: int = -1
+    ) -> int:
+        """Return how many samples lie in a span that is open at its end; at most ``limit`` of a table are counted."""
+        span = {"series": series_id, "from": from_unix_us, "to": to_unix_us, "limit": limit}
         return sum(
             conn.execute(
-                f"SELECT count(*) FROM {table} WHERE series_id = :series AND at_unix_us >= :from AND at_unix_us < :to",  # noqa: S608
+                f"SELECT count(*) FROM (SELECT 1 FROM {table} WHERE series_id = :series"  # noqa: S608
+                " AND at_unix_us >= :from AND at_unix_us < :to LIMIT :limit)",
                 span,
             ).fetchone()[0]
             for table in ("series_raw", "series_tail")

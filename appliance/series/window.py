@@ -1,23 +1,61 @@
 """A window of any length as columns: which tier answers it, and how its figures are laid out."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from itertools import repeat
-from operator import itemgetter, truediv
-from typing import Any, Final
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Final, Literal
 
-from attrs import define, field, frozen
+from attrs import field, frozen
 
 from appliance.errors import BadInput
 from appliance.series.fields import METRICS
-from appliance.series.packed import BucketDecoder, head_size, picking_struct, unpack
-from appliance.series.rollup import HUNDREDTHS, TIER_SECONDS, TIER_US, Bucket, Slot, full, is_wide, slots_of
+from appliance.series.pack import Layout
+from appliance.series.rollup import TIER_SECONDS, TIER_US
 
 MAX_POINTS: Final = 20_000
+MAX_FIGURES: Final = 4_000_000
+"""Points times columns of a window that is answered from the tier that fits best; a coarser one answers beyond it."""
+
+Figure = Literal["minimum", "maximum", "mean"]
+FIGURES: Final[tuple[Figure, ...]] = ("minimum", "maximum", "mean")
+
+
+def _figures(given: Iterable[Figure]) -> frozenset[Figure]:
+    return frozenset(given)
+
+
+@frozen
+class Wanted:
+    """A metric of which not every figure is wanted: half of the figures take half of the time."""
+
+    metric: str
+    figures: frozenset[Figure] = field(converter=_figures)
+
+
+@frozen(kw_only=True)
+class Devices:
+    """The devices that a host had at a point of a window, whether or not they reported anything, in its own order."""
+
+    gpus: Mapping[str, tuple[int, str]]
+    """Index and model by GPU id."""
+    disks: Sequence[str]
+    networks: Sequence[str]
+    fans: Sequence[str]
+
+
+@lru_cache(maxsize=1024)
+def devices_of(layout: Layout) -> Devices:
+    """Return a layout's devices."""
+    gpus, disks, networks, fans = layout.keys
+    details = dict(zip(gpus, layout.gpu_details, strict=True))
+    return Devices(gpus=details, disks=disks, networks=networks, fans=fans)
 
 
 @frozen(kw_only=True)
 class Column:
-    """One metric of the host or of one device, a figure for each of the window's times; ``None`` where not reported."""
+    """One metric of the host or of one device, a figure for each of the window's times; ``None`` where not reported.
+
+    Figures that were not asked for (see `Wanted`) are empty.
+    """
 
     metric: str
     """As asked for: ``cpu_percent``, ``gpu.power_watts``."""
@@ -41,6 +79,10 @@ class Window:
     times_unix_us: Sequence[int]
     """Where each point starts (for raw samples: when it was taken), rising; spans without samples have no point."""
     columns: Sequence[Column]
+    devices: Sequence[Devices] = ()
+    """For each point what was there, asked for or not: the same object where nothing changed. Empty for values."""
+    sample_count: int = 0
+    """Samples (for values: values) behind all points together."""
 
     def column(self, metric: str, device: str | None = None) -> Column | None:
         """Return one column, or ``None`` when nothing of it is stored in this span."""
@@ -57,17 +99,17 @@ class Choice:
 
 
 def choices(
-    from_unix_us: int, to_unix_us: int, *, max_points: int, interval_us: int, pruned: Sequence[int]
+    from_unix_us: int, to_unix_us: int, *, max_points: int, is_raw_fit: bool, pruned: Sequence[int]
 ) -> list[Choice]:
     """Return the tiers that can answer within ``max_points``, the best first.
 
     The finest that still holds the start of the span; failing that, the one that reaches furthest back.
 
-    :param interval_us: what usually lies between two raw samples.
+    :param is_raw_fit: whether the raw samples are few enough.
     :param pruned: until when each tier is pruned, raw first.
     """
     span = to_unix_us - from_unix_us
-    fitting = [-1] if span // interval_us < max_points else []
+    fitting = [-1] if is_raw_fit else []
     # A span that begins and ends inside a bucket touches two more than it is long.
     fitting += [tier for tier, width in enumerate(TIER_US) if span // width + 2 <= max_points]
     covering = [tier for tier in fitting if pruned[tier + 1] <= from_unix_us]
@@ -79,9 +121,10 @@ def choices(
     return [*map(Choice, (*covering, *others)), Choice(len(TIER_US) - 1, merged)]
 
 
-def check_window(metrics: Collection[str], from_unix_us: int, to_unix_us: int, max_points: int) -> None:
+def check_window(metrics: Collection[str | Wanted], from_unix_us: int, to_unix_us: int, max_points: int) -> None:
     """Raise `BadInput` for a window that cannot be answered."""
-    for metric in metrics:
+    for each in metrics:
+        metric = each.metric if isinstance(each, Wanted) else each
         if metric not in METRICS:
             raise BadInput(f"there is no metric {metric!r:.80}", hint="see the list of metrics", field="metrics")
     check_span(from_unix_us, to_unix_us, max_points)
@@ -93,111 +136,6 @@ def check_span(from_unix_us: int, to_unix_us: int, max_points: int) -> None:
         raise BadInput("the span must begin before it ends, and not before 1970", field="from_unix_s")
     if not 3 <= max_points <= MAX_POINTS:
         raise BadInput(f"a window has 3 to {MAX_POINTS} points", field="max_points")
-
-
-Take = Callable[[Any], tuple[Any, ...]]
-"""Takes the wanted figures out of a point or a stored bucket: all minima, then all maxima, then all means."""
-
-
-@define
-class Gatherer:
-    """Collects points one by one and turns them into the columns that were asked for."""
-
-    metrics: Collection[str]
-    devices: Collection[str] | None
-    _times: list[int] = field(factory=list, init=False)
-    _points: list[tuple[tuple[Slot, ...], BucketDecoder | None, Any]] = field(factory=list, init=False)
-    _layouts: dict[int, tuple[Slot, ...]] = field(factory=dict, init=False)
-    """Slots by their id; they are kept alive here, so the id is theirs."""
-    _is_raw: bool = field(default=False, init=False)
-
-    def add_packed(self, at_unix_us: int, blob: bytes, decoder: BucketDecoder) -> None:
-        """Add a stored bucket without taking it apart."""
-        self._add(at_unix_us, decoder.slots, decoder, blob)
-
-    def add_bucket(self, at_unix_us: int, bucket: Bucket) -> None:
-        """Add a bucket folded just now."""
-        columns = (bucket.minima, bucket.maxima, bucket.means)
-        point = [figure for column in columns for figure in full(column, bucket.present)]
-        self._add(at_unix_us, slots_of(bucket.layout), None, point)
-
-    def add_raw(self, at_unix_us: int, slots: tuple[Slot, ...], vector: Sequence[float | None]) -> None:
-        """Add a raw sample's vector."""
-        self._is_raw = True
-        self._add(at_unix_us, slots, None, (*vector, *vector, *vector))
-
-    def _add(self, at_unix_us: int, slots: tuple[Slot, ...], decoder: BucketDecoder | None, point: Any) -> None:
-        self._layouts[id(slots)] = slots
-        self._times.append(at_unix_us)
-        self._points.append((slots, decoder, point))
-
-    def _is_wanted(self, slot: Slot) -> bool:
-        kind, device, name = slot
-        metric = f"{kind}.{name}" if kind else name
-        return (not self.metrics or metric in self.metrics) and (
-            not kind or self.devices is None or device in self.devices
-        )
-
-    def __len__(self) -> int:
-        return len(self._times)
-
-    def columns(self) -> tuple[list[int], list[Column]]:
-        """Return the times and a column for each wanted slot that any point knows; raises `UnknownFormat`."""
-        met = dict.fromkeys(slot for slots in self._layouts.values() for slot in slots)
-        wanted = [slot for slot in met if self._is_wanted(slot)]
-        if not wanted:
-            return self._times, []
-        figures = [list(column) for column in zip(*self._taken(wanted), strict=True)]
-        width, columns = len(wanted), []
-        for place, (kind, device, name) in enumerate(wanted):
-            three = [figures[place], figures[place + width], figures[place + 2 * width]]
-            if not (self._is_raw or is_wide(name)):
-                three = [_decimals(column) for column in three]
-            low, high, mean = three
-            metric = f"{kind}.{name}" if kind else name
-            columns.append(Column(metric=metric, device=device or None, minimum=low, maximum=high, mean=mean))
-        return self._times, columns
-
-    def _taken(self, wanted: Sequence[Slot]) -> Iterator[tuple[Any, ...]]:
-        takes: dict[Any, Take] = {}
-        for slots, decoder, point in self._points:
-            if decoder is None:
-                take = takes.get(id(slots))
-                if take is None:
-                    takes[id(slots)] = take = _take_places(slots, wanted)
-                yield take((*point, None))
-                continue
-            size = head_size(decoder)
-            key = id(slots), point[:size]
-            take = takes.get(key)
-            if take is None:
-                takes[key] = take = _take_packed(point[:size], decoder, wanted)
-            yield take(point)
-
-
-def _take_places(slots: Sequence[Slot], wanted: Sequence[Slot]) -> Take:
-    """Return what takes figures from a sequence of three times all slots, and ``None`` at its end."""
-    at, width = {slot: place for place, slot in enumerate(slots)}, len(slots)
-    places = [at.get(slot) for slot in wanted]
-    return itemgetter(*[-1 if place is None else place + column * width for column in range(3) for place in places])
-
-
-def _take_packed(head: bytes, decoder: BucketDecoder, wanted: Sequence[Slot]) -> Take:
-    """Return what takes figures from packed columns, passing over those that nobody wants."""
-    packer, there = picking_struct(head, decoder, frozenset(wanted))
-    size = len(head)
-    if not there:
-        return lambda _: (None,) * (3 * len(wanted))
-    if there == list(wanted):
-        return lambda blob: unpack(blob, size, packer)
-    order = _take_places(there, wanted)
-    return lambda blob: order((*unpack(blob, size, packer), None))
-
-
-def _decimals(column: list[Any]) -> list[float | None]:
-    if None in column:
-        return [None if value is None else value / HUNDREDTHS for value in column]
-    return list(map(truediv, column, repeat(HUNDREDTHS)))
 
 
 def tier_seconds(tier: int) -> int:
