@@ -26,7 +26,7 @@ import pluggy
 
 from appliance.backends import BackendStatus, DeviceAbsent, DeviceBackend, DeviceEvent, DeviceReading
 from appliance.clock import Now, to_unix_s, unix_now_us
-from appliance.commands import Command
+from appliance.commands import Command, CommandApi, CommandReply
 from appliance.contract import Core, Panel, PanelContent, PanelRow, Parts, Readiness
 from appliance.credentials.kinds import ANONYMOUS, PERSON, Caller, Kind, Role
 from appliance.credentials.rules import Minted
@@ -99,6 +99,8 @@ __all__ = [
     "Caller",
     "Column",
     "Command",
+    "CommandApi",
+    "CommandReply",
     "Conflict",
     "Cookie",
     "Core",

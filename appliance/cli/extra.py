@@ -5,6 +5,7 @@ import json
 import os
 import stat
 import zlib
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,17 @@ import click
 from attrs import asdict, define
 
 from appliance.cli.api import CommandFailed, Reply
+from appliance.cli.format import table
 from appliance.cli.options import global_options
 from appliance.cli.session import Session
-from appliance.commands import Command
+from appliance.commands import Command, CommandReply
 
 CACHE = "commands.json"
 
 
 @define
-class CommandApi:
-    """What a plugin's command is given: the running appliance's API and the global options."""
+class SessionApi:
+    """`appliance.commands.CommandApi` on this run of the command line."""
 
     _session: Session
 
@@ -39,9 +41,21 @@ class CommandApi:
         """POST ``body`` as JSON."""
         return self._session.post(path, body)
 
+    def patch(self, path: str, body: Any) -> Reply:
+        """PATCH ``path`` with ``body`` as JSON."""
+        return self._session.api().request("PATCH", path, body)
+
     def delete(self, path: str) -> Reply:
         """DELETE ``path``."""
         return self._session.delete(path)
+
+    def show(self, reply: CommandReply, text: str) -> None:
+        """Print the API's own answer with ``--json``, else ``text``."""
+        click.echo(reply.text if self.as_json else text)
+
+    def table(self, head: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[int] = ()) -> str:
+        """Return rows under their heads, columns aligned."""
+        return table(head, rows, right)
 
     def fail(self, message: str, *, hint: str = "") -> CommandFailed:
         """Return a failure to raise: printed as message and hint, exit status 1."""
@@ -127,15 +141,18 @@ def as_click(session: Session, command: Command) -> click.Command:
                 target = getattr(importlib.import_module(module), function)
             except (ImportError, AttributeError) as error:
                 raise CommandFailed(f"the plugin's command {command.name!r} cannot be loaded: {error}") from error
-            status = target(CommandApi(session), list(arguments))
+            status = target(SessionApi(session), list(arguments))
         return status if isinstance(status, int) else None
 
     made = click.command(
         command.name,
         help=command.help,
-        context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]},
+        context_settings={
+            "ignore_unknown_options": True,
+            "help_option_names": [] if command.answers_help else ["--help"],
+        },
     )
     return made(global_options(click.argument("arguments", nargs=-1, type=click.UNPROCESSED)(run)))
 
 
-__all__ = ["CommandApi", "as_click", "plugin_commands", "stamp"]
+__all__ = ["SessionApi", "as_click", "plugin_commands", "stamp"]

@@ -40,6 +40,10 @@ class Server:
     """Changes with everything but the last sample."""
     agent_raw: bytes = b""
     """What the agent said last about itself, as sent: agents repeat it with every sample."""
+    row_revision: int = -1
+    row_head: bytes = b""
+    row_tail: bytes = b""
+    """The JSON around what changes with every sample, as of ``row_revision``."""
 
 
 @frozen(kw_only=True)
