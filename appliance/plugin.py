@@ -59,10 +59,11 @@ from appliance.host import Host
 from appliance.ids import new_id, new_secret
 from appliance.migrations import Migration
 from appliance.rate import Rate
+from appliance.series.flatten import SampleLike
 from appliance.series.rates import Rates
 from appliance.series.service import Reading
 from appliance.series.store import Stored
-from appliance.series.window import Column, Window
+from appliance.series.window import Column, Devices, Wanted, Window
 from appliance.service import Service
 from appliance.settings import setting
 from appliance.surface import (
@@ -110,6 +111,7 @@ __all__ = [
     "DeviceEvent",
     "DeviceReading",
     "DeviceUnavailable",
+    "Devices",
     "DiskSample",
     "Endpoint",
     "Event",
@@ -145,6 +147,7 @@ __all__ = [
     "Reading",
     "Redirect",
     "Role",
+    "SampleLike",
     "ServerEvent",
     "Service",
     "Socket",
@@ -155,6 +158,7 @@ __all__ = [
     "Surface",
     "TooLarge",
     "TooManyRequests",
+    "Wanted",
     "Window",
     "consume_credential",
     "hookimpl",

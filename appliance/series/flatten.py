@@ -1,9 +1,10 @@
 """From a sample to the row that is stored, and back."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import compress, repeat
 from operator import is_not
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 from attrs import evolve
 
@@ -16,7 +17,32 @@ from appliance.series.pack import Layout, Row, intern_layout, pack_reported
 Keys = tuple[tuple[str, ...], ...]
 
 
-def read(sample: HostSample) -> tuple[HostSample, Row]:
+class SampleLike(Protocol):
+    """What has the attributes of a `HostSample` that become series, and devices with those of theirs.
+
+    A decoder that fills such objects of its own spares making the model's, which are made only when somebody looks.
+    """
+
+    @property
+    def host_id(self) -> str:
+        """The host."""
+        ...
+
+    @property
+    def taken_at_unix_us(self) -> int:
+        """When it was taken."""
+        ...
+
+    @property
+    def gpus(self) -> Sequence[Any]:
+        """GPUs, with what a `GpuSample` has."""
+        ...
+
+
+SampleT = TypeVar("SampleT", bound=SampleLike)
+
+
+def read(sample: SampleT) -> tuple[SampleT | HostSample, Row]:
     """Return the sample as it can be stored, and its row, packed; see `clean` for what is changed and raised.
 
     Nearly every sample is clean: it is looked through once, all values of a kind of number together.
@@ -32,7 +58,7 @@ def read(sample: HostSample) -> tuple[HostSample, Row]:
     if not (
         unique == keys and _are_gauges(host[0] + reported[counted:]) and _are_counters(host[1] + reported[:counted])
     ):
-        return read(_cleaned(sample, unique))
+        return read(_cleaned(_modelled(sample), unique))
     row = Row(
         at_unix_us=sample.taken_at_unix_us,
         layout=_layout(keys, sample),
@@ -45,7 +71,7 @@ def read(sample: HostSample) -> tuple[HostSample, Row]:
     return sample, row
 
 
-def row_of(sample: HostSample) -> Row:
+def row_of(sample: SampleLike) -> Row:
     """Flatten a clean sample."""
     return read(sample)[1]
 
@@ -55,7 +81,7 @@ def layout_of(sample: HostSample) -> Layout:
     return row_of(sample).layout
 
 
-def _device_values(sample: HostSample) -> tuple[Keys, list[float | None], list[int | None]]:
+def _device_values(sample: SampleLike) -> tuple[Keys, list[float | None], list[int | None]]:
     gauges: list[float | None] = []
     counters: list[int | None] = []
     keys = []
@@ -70,7 +96,7 @@ def _device_values(sample: HostSample) -> tuple[Keys, list[float | None], list[i
     return tuple(keys), gauges, counters
 
 
-def _layout(keys: Keys, sample: HostSample) -> Layout:
+def _layout(keys: Keys, sample: SampleLike) -> Layout:
     return intern_layout(keys, tuple([(gpu.gpu_index, gpu.model) for gpu in sample.gpus]))
 
 
@@ -94,7 +120,23 @@ def clean(sample: HostSample) -> HostSample:
 
     Raises `TooLarge` for more devices than a host has, `BadInput` for a device without a usable name.
     """
-    return read(sample)[0]
+    return _modelled(read(sample)[0])
+
+
+def _modelled(sample: SampleLike) -> HostSample:
+    """Return the model of what is like it."""
+    if isinstance(sample, HostSample):
+        return sample
+    made: dict[str, Any] = {"host_id": sample.host_id, "taken_at_unix_us": sample.taken_at_unix_us}
+    made |= {name: getattr(sample, name) for name in (*HOST.gauges, *HOST.counters)}
+    for kind in KINDS:
+        names = [kind.key, *kind.gauges, *kind.counters, *(("gpu_index", "model") if kind is GPU else ())]
+        more = {"taken_at_unix_us": sample.taken_at_unix_us} if kind is GPU else {}
+        made[kind.attribute] = tuple(
+            _CLASSES[kind.attribute](**{name: getattr(device, name) for name in names}, **more)
+            for device in getattr(sample, kind.attribute)
+        )
+    return HostSample(**made)
 
 
 def _cleaned(sample: HostSample, unique: Keys) -> HostSample:

@@ -9,6 +9,7 @@ latest. Should our own clock be set back, readings taken now replace a latest th
 import math
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import cached_property
 from typing import Final
 
 import trio
@@ -18,7 +19,7 @@ from appliance.clock import Now
 from appliance.database import Database
 from appliance.devices import HostSample
 from appliance.errors import BadInput
-from appliance.series.flatten import read, sample_of
+from appliance.series.flatten import SampleLike, read, sample_of
 from appliance.series.keeper import Keeper
 from appliance.series.limits import FUTURE_SECONDS, MAX_KEY_CHARACTERS, MAX_MAGNITUDE, Retention
 from appliance.series.pack import Row
@@ -42,7 +43,9 @@ Within = Callable[[sqlite3.Connection, Sequence[Stored]], None]
 class Reading:
     """One sample and what it tells beside the one before it."""
 
-    sample: HostSample
+    host_id: str
+    at_unix_us: int
+    """When the sample was taken."""
     is_new: bool = True
     """False when a sample of this moment was stored before, which stays; this is what was sent again."""
     is_recovered: bool = False
@@ -51,6 +54,14 @@ class Reading:
     """What the counters tell beside the sample before."""
     interval_seconds: float | None
     """Since the sample before; ``None`` on the first, and where no rate is derived since that lies too far behind."""
+    _given: SampleLike | None = field(repr=False)
+    _row: Row = field(repr=False)
+
+    @cached_property
+    def sample(self) -> HostSample:
+        """The sample itself."""
+        given = self._given
+        return given if isinstance(given, HostSample) else sample_of(self.host_id, self._row)
 
 
 @frozen(kw_only=True)
@@ -108,11 +119,11 @@ class Series:
 
     # -- samples
 
-    async def append(self, sample: HostSample, *, within: Within | None = None) -> Reading:
+    async def append(self, sample: SampleLike, *, within: Within | None = None) -> Reading:
         """Store a sample durably and return it with its rates; see `append_all`."""
         return (await self.append_all((sample,), within=within))[0]
 
-    async def append_all(self, samples: Sequence[HostSample], *, within: Within | None = None) -> list[Reading]:
+    async def append_all(self, samples: Sequence[SampleLike], *, within: Within | None = None) -> list[Reading]:
         """Store samples durably, all or none, and return each with its rates.
 
         Numbers that no device can mean (not-a-number, negative totals, beyond 2^53) count as not reported. A second
@@ -125,7 +136,7 @@ class Series:
         :raises StorageFailed: the database cannot take it now.
         """
         rows: list[tuple[str, Row]] = []
-        cleaned: list[HostSample] = []
+        cleaned: list[SampleLike] = []
         for sample in samples:
             self._check_time(sample.taken_at_unix_us)
             if not 0 < len(sample.host_id) <= MAX_KEY_CHARACTERS:
@@ -169,7 +180,7 @@ class Series:
         return max(self.now() - self.retention.kept_us(-1), pruned[0] + GAP_US if pruned[0] else 0, *pruned[1:4], 0)
 
     def _remember(self, reading: Reading, row: Row, stored: Stored) -> None:
-        host_id = reading.sample.host_id
+        host_id = reading.host_id
         if stored.newest_unix_us != row.at_unix_us:
             self._keeper.has_late = True
         known = self._latest.get(host_id)
@@ -309,17 +320,27 @@ class Series:
         await self._keeper.keep()
 
 
-def _reading(sample: HostSample, stored: Stored, row: Row) -> Reading:
-    interval = _interval_seconds(stored.before, row)
-    return Reading(sample=sample, rates=stored.rates, interval_seconds=interval, is_new=stored.is_new)
+def _reading(sample: SampleLike, stored: Stored, row: Row) -> Reading:
+    return Reading(
+        host_id=sample.host_id,
+        at_unix_us=row.at_unix_us,
+        rates=stored.rates,
+        interval_seconds=_interval_seconds(stored.before, row),
+        is_new=stored.is_new,
+        given=sample,
+        row=row,
+    )
 
 
 def _recovered(host_id: str, before: Row | None, row: Row) -> Reading:
     return Reading(
-        sample=sample_of(host_id, row),
+        host_id=host_id,
+        at_unix_us=row.at_unix_us,
         rates=rates_of(before, row),
         interval_seconds=_interval_seconds(before, row),
         is_recovered=True,
+        given=None,
+        row=row,
     )
 
 

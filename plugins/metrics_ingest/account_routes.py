@@ -37,7 +37,7 @@ _MACHINE_ID: Final = re.compile(r"[a-zA-Z0-9-]{1,128}")
 
 
 def declare(api: Surface) -> None:
-    """Declare the endpoints on document 004's surface."""
+    """Declare the endpoints on the documented surface."""
     api.post(
         "/api/agent/enroll",
         caller=ANYONE,

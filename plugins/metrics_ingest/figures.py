@@ -1,14 +1,15 @@
-"""What one sample says as a whole: sums, averages and tops over its devices (the server's formulas of document 004).
+"""What one sample says as a whole: sums, averages and tops over its devices (the formulas of the documented API).
 
 A rate that nobody knows (first sample, after a gap, a counter that went back) counts as 0.0 here, as the document's
 server has it; `None` stays where the document allows null.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from attrs import frozen
 
-from appliance.plugin import HostSample, Rates
+from appliance.plugin import Rates, SampleLike
 
 from .bottleneck import Verdict, verdict
 
@@ -26,7 +27,31 @@ class Figures:
     verdict: Verdict
 
 
-def figures(sample: HostSample, rates: Rates) -> Figures:
+class Summed(SampleLike, Protocol):
+    """What of a sample the figures are made of; `HostSample` has it."""
+
+    @property
+    def cpu_percent(self) -> float | None:
+        """Busy share of the CPU."""
+        ...
+
+    @property
+    def cpu_iowait_percent(self) -> float | None:
+        """Share of time that the CPU waited for disks."""
+        ...
+
+    @property
+    def memory_percent(self) -> float | None:
+        """Share of memory in use."""
+        ...
+
+    @property
+    def swap_percent(self) -> float | None:
+        """Share of swap in use."""
+        ...
+
+
+def figures(sample: Summed, rates: Rates) -> Figures:
     """Return the figures of a sample; a pure function, quick enough for every ingest."""
     read = total(rates.column("disk.read_bytes_per_s"))
     write = total(rates.column("disk.write_bytes_per_s"))

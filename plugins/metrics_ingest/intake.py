@@ -30,9 +30,11 @@ FAILED: Final = "Ingest processing failed."
 class Taken:
     """What became of a batch."""
 
-    newest: Reading
+    at_unix_us: int
+    """Time of the newest."""
     collected_at: str
-    """Of the newest, as it was sent."""
+    """The same as it was sent."""
+    cpu_percent: float | None
     figures: Figures
     accepted: int
     """Samples that were new."""
@@ -94,8 +96,9 @@ class Intake:
         if newest.is_new and self.core.series.latest(server.series_id) is newest:
             self.follow(server, before, newest)
         return Taken(
-            newest=newest,
+            at_unix_us=newest.at_unix_us,
             collected_at=batch.incoming[place].collected_at,
+            cpu_percent=samples[place].cpu_percent,
             figures=made[place],
             accepted=accepted,
         )

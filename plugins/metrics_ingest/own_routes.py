@@ -1,4 +1,4 @@
-"""Our own endpoints for what document 004 lacks: managing servers, and samples as they come."""
+"""Our own endpoints for what the documented API lacks: managing servers, and samples as they come."""
 
 from collections.abc import AsyncIterator
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""The endpoints of document 004 that take samples in and show the newest; history and notifications add theirs."""
+"""The endpoints of the documented API that take samples in and show the newest; history and notifications add theirs."""
 
 import zlib
 from collections.abc import AsyncIterator
@@ -91,15 +91,15 @@ async def ingest(call: Call[bytes]) -> Answer:
     body = _unpacked(call.body, call.head.header(b"content-encoding"))
     batch = read_batch(body, series_id=server.series_id, now_unix_us=state.core.now())
     taken = await state.intake.take(server, batch, ip=call.head.peer[0] if call.head.peer else "")
-    sample, figures = taken.newest.sample, taken.figures
+    figures = taken.figures
     said: dict[str, Any] = {
         "ok": True,
         "server": wire.server_row(server, counted=False),
         "snapshot": {
-            "id": sample.taken_at_unix_us,
+            "id": taken.at_unix_us,
             "collected_at": taken.collected_at,
             "bottleneck": figures.verdict.label,
-            "cpu_usage_percent": sample.cpu_percent or 0.0,
+            "cpu_usage_percent": taken.cpu_percent or 0.0,
             "top_gpu_util_percent": figures.gpu_top_util_percent,
             "disk_util_percent": figures.disk_util_percent,
         },

@@ -1,4 +1,4 @@
-"""Documented JSON from what we think in, and this API's error shape. Texts and keys are document 004's."""
+"""Documented JSON from what we think in, and this API's error shape. Texts and keys are the documented API's."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone

@@ -468,3 +468,30 @@ async def test_many_callers_at_once_lose_nothing(tmp_path: Path, clock: Hands) -
                 max_points=20,
             )
             assert window.columns[0].mean == [300.0] * 12
+
+
+class Decoded:
+    """A decoder's own object: what it has not read is absent, what is no series it does not know."""
+
+    def __init__(self, model: object, **more: object) -> None:
+        self.__dict__ |= {name: getattr(model, name) for name in model.__dict__} if hasattr(model, "__dict__") else {}
+        for cls in type(model).__mro__:
+            for name in getattr(cls, "__slots__", ()):
+                if not name.startswith("__"):
+                    setattr(self, name, getattr(model, name))
+        self.__dict__ |= more
+
+
+@pytest.mark.parametrize("cpu_percent", [12.5, float("nan")])
+async def test_what_is_like_a_sample_is_stored_as_one(
+    series: Series, box: Box, clock: Hands, cpu_percent: float
+) -> None:
+    model = box.sample(clock(), cpu_percent=cpu_percent)
+    like = Decoded(model, gpus=[Decoded(each) for each in model.gpus], disks=[Decoded(each) for each in model.disks])
+    await series.append(like)  # type: ignore[arg-type]
+    seen = series.latest("box")
+    assert seen is not None
+    (stored,) = await series.raw("box", clock(), clock() + 1)
+    assert seen.sample == stored.sample
+    assert seen.sample.cpu_percent == (12.5 if cpu_percent == 12.5 else None)
+    assert seen.sample.gpus[0].utilization_percent == model.gpus[0].utilization_percent
