@@ -13,7 +13,7 @@ import msgspec
 
 from appliance.plugin import BadInput
 
-from .agent import kept
+from .agent_object import kept
 from .decode import FAILED, NO_OBJECT, read_values, shown
 from .sent import INTEGER_LIMIT, SentBody, SentDisk, SentFan, SentGpu, SentSample, Whole
 

@@ -13,7 +13,7 @@ from attrs import frozen
 
 from appliance.plugin import BadInput, DiskSample, FanSample, GpuSample, HostSample
 
-from .agent import kept, read_agent
+from .agent_object import kept, read_agent
 from .decode import FAILED, read_values
 from .lenient import read_leniently, require_count
 from .sent import MANY, ONE, SentBody, SentDisk, SentFan, SentGpu, SentSample

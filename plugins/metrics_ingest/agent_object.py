@@ -1,4 +1,4 @@
-"""What an agent says about itself and its host, cut to what is kept.
+"""The object in which an agent tells of itself and its host, cut to what is kept.
 
 An agent's object is repeated to every client in each row of servers, so it is bounded, and it is made of nothing that
 a client cannot read: strict ones decode whole answers, and one bad value breaks them.
@@ -11,8 +11,6 @@ from typing import Any, Final
 import msgspec
 
 from .decode import read_values
-from .models import Agent, Server
-from .slugs import user_shown
 
 MAX_KEYS: Final = 25
 KEY_CHARACTERS: Final = 64
@@ -20,8 +18,6 @@ MAX_BYTES: Final = 16_384
 """Of the kept object as JSON; a key whose value does not fit any more is left out."""
 MAX_DEPTH: Final = 8
 INTEGER_LIMIT: Final = 2**63
-VERSION_CHARACTERS: Final = 64
-HOSTNAME_CHARACTERS: Final = 255
 
 _TEXTS: Final = frozenset({"version", "hostname", "user", "platform", "python"})
 _NOTHING: Final = object()
@@ -53,24 +49,6 @@ def kept(found: Mapping[str, Any]) -> dict[str, Any]:
             room -= size
             result[name] = safe
     return result
-
-
-def agent_of(said: Mapping[str, Any], server: Server) -> Agent:
-    """Return what is now known of a server's agent: what it says, and where it says nothing, what it said before."""
-    version, hostname, user = (_line(said, key) for key in ("version", "hostname", "user"))
-    return Agent(
-        version=version[:VERSION_CHARACTERS] or server.agent_version,
-        hostname=hostname[:HOSTNAME_CHARACTERS] or server.hostname,
-        user=user_shown(user) or server.agent_user,
-        info=said,
-    )
-
-
-def _line(said: Mapping[str, Any], key: str) -> str:
-    value = said.get(key)
-    if not isinstance(value, str):
-        return ""
-    return "".join(each for each in value if each.isprintable()).strip()
 
 
 def _typed(name: str, value: Any) -> Any:
