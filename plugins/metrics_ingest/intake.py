@@ -14,7 +14,7 @@ from attrs import define, evolve, field, frozen
 from appliance.plugin import BadInput, Core, Forbidden, HostSample, Reading, Stored
 
 from . import store
-from .agents import agent_of
+from .agent import agent_of
 from .figures import Figures, figures
 from .models import Agent, Server
 from .sample import Batch
