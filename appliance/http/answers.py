@@ -21,7 +21,10 @@ ASK_AGAIN = (b"cache-control", b"no-cache")
 VARY_ENCODING = (b"vary", b"accept-encoding")
 
 GZIP_FROM_BYTES = 8_192
-GZIP_IN_THREAD_FROM_BYTES = 1_048_576
+GZIP_IN_THREAD_FROM_BYTES = 131_072
+"""Six tenths of a millisecond of the loop's time; a thread costs a fifth of that."""
+GZIP_LEVEL = 3
+"""24 hours of history, 2.9 MB: 442 kB in 11.5 ms at level 1, 358 kB in 13.8 ms at 3, 290 kB in 32 ms at 6."""
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 # What h11 takes as well: no control characters, no white space at either end.
@@ -155,8 +158,7 @@ async def _compress(reply: Reply, head: Head) -> None:
 
 
 def _gzip(body: bytes) -> bytes:
-    # Level 1: 24 hours of history shrink to a fifth in 9 ms; level 6 takes three times as long for a quarter less.
-    packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+    packer = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, 31)
     return packer.compress(body) + packer.flush()
 
 

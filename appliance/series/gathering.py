@@ -10,7 +10,7 @@ from itertools import repeat
 from operator import itemgetter, truediv
 from typing import Any, Final
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from appliance.series.fields import KINDS
 from appliance.series.pack import Layout, Row, intern_layout
@@ -28,12 +28,8 @@ _ALL: Final = frozenset(FIGURES)
 _NONE: Final[Set[Figure]] = frozenset()
 
 
-@frozen(eq=False)
-class _Point:
-    slots: tuple[Slot, ...]
-    data: Any
-    """A stored bucket, or the figures: three times the slots, or once for a raw sample."""
-    decoder: BucketDecoder | None = None
+_Point = tuple[tuple[Slot, ...], BucketDecoder | None, Any]
+"""Slots, and a decoder with a stored bucket; without one the figures: three times the slots, a raw sample's once."""
 
 
 @define
@@ -73,13 +69,13 @@ class Gatherer:
 
     def add_packed(self, at_unix_us: int, sample_count: int, blob: bytes, decoder: BucketDecoder) -> None:
         """Add a stored bucket without taking it apart."""
-        self._add(at_unix_us, sample_count, decoder.layout, _Point(decoder.slots, blob, decoder))
+        self._add(at_unix_us, sample_count, decoder.layout, (decoder.slots, decoder, blob))
 
     def add_bucket(self, at_unix_us: int, bucket: Bucket) -> None:
         """Add a bucket folded just now."""
         columns = (bucket.minima, bucket.maxima, bucket.means)
         point = [figure for column in columns for figure in full(column, bucket.present)]
-        self._add(at_unix_us, bucket.sample_count, bucket.layout, _Point(slots_of(bucket.layout), point))
+        self._add(at_unix_us, bucket.sample_count, bucket.layout, (slots_of(bucket.layout), None, point))
 
     def add_raw(self, near: Row | None, row: Row) -> None:
         """Add a raw sample; ``near`` is the one before it if it is near enough for rates."""
@@ -91,10 +87,10 @@ class Gatherer:
         self._before = row, trimmed
         rates = rates_of(before, trimmed)
         values = (*row.host_gauges, *rates.host_values, *row.gauges, *rates.device_values)
-        self._add(row.at_unix_us, 1, row.layout, _Point(slots, values))
+        self._add(row.at_unix_us, 1, row.layout, (slots, None, values))
 
     def _add(self, at_unix_us: int, sample_count: int, layout: Layout, point: _Point) -> None:
-        self._layouts[id(point.slots)] = point.slots
+        self._layouts[id(point[0])] = point[0]
         self.times.append(at_unix_us)
         self.devices_met.append(devices_of(layout))
         self.sample_count += sample_count
@@ -142,20 +138,19 @@ class Gatherer:
 
     def _each_taken(self, picks: Sequence[Pick]) -> Iterator[tuple[Any, ...]]:
         takes: dict[Any, Take] = {}
-        for point in self._points:
-            decoder = point.decoder
+        for slots, decoder, data in self._points:
             if decoder is None:
-                take = takes.get(id(point.slots))
+                take = takes.get(id(slots))
                 if take is None:
-                    takes[id(point.slots)] = take = _take_places(point.slots, picks)
-                yield take((*point.data, None))
+                    takes[id(slots)] = take = _take_places(slots, picks)
+                yield take((*data, None))
                 continue
-            head = point.data[: head_size(decoder)]
-            key = id(point.slots), head
+            head = data[: head_size(decoder)]
+            key = id(slots), head
             take = takes.get(key)
             if take is None:
                 takes[key] = take = _take_packed(head, decoder, picks)
-            yield take(point.data)
+            yield take(data)
 
 
 def _metric(slot: Slot) -> str:
