@@ -33,8 +33,9 @@ class Database:
         self.backups = backups
         self.now = now
         self._inline = inline
-        self.existed = path.exists()
-        """Whether the file was there before this start."""
+        # The data folder makes it empty, for its owner only, before anything is written.
+        self.existed = path.exists() and path.stat().st_size > 0
+        """Whether there was anything in the file before this start."""
         self._transactions = Transactions(open_writer(path, backups), self._translate)
         try:
             self._transactions.connection.executescript(OWN_SCHEMA)

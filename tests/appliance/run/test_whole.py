@@ -249,3 +249,9 @@ async def test_changes_by_people_are_written_into_the_audit_log(tmp_path: Path) 
         entries = await appliance.state.audit.newest()
         assert "POST /api/appliance/config/reload" in [entry.action for entry in entries]
         assert await appliance.state.audit.verify() is None
+
+
+async def test_first_start_backs_nothing_up_and_the_second_has_nothing_to_back_up(tmp_path: Path) -> None:
+    for _ in range(2):
+        async with running(tmp_path) as appliance:
+            assert list((appliance.data_dir / "backups").iterdir()) == []
