@@ -183,8 +183,21 @@ def check_token(booking: Booking, fencing_token: int) -> None:
 
 
 def after_restart(booking: Booking, *, went_down_at_unix_us: int, now_unix_us: int) -> Booking:
-    """Return the booking as it is after we were down: a lease that ran when we went down runs 180 s more at least."""
+    """Return the booking as it is after we were down.
+
+    A lease that ran when we went down runs 180 s more at least, and no longer than it had left then, however far back
+    the clock was set meanwhile; one that had ended stays so.
+    """
     if not booking.is_running(went_down_at_unix_us):
-        return booking
-    at_least = now_unix_us + RESTART_GRACE_SECONDS * 1_000_000
-    return evolve(booking, lease_ends_unix_us=max(booking.lease_ends_unix_us, at_least))
+        return evolve(booking, lease_ends_unix_us=min(booking.lease_ends_unix_us, now_unix_us))
+    left_us = booking.lease_ends_unix_us - max(now_unix_us, went_down_at_unix_us)
+    return evolve(booking, lease_ends_unix_us=now_unix_us + max(left_us, RESTART_GRACE_SECONDS * 1_000_000))
+
+
+def moved(booking: Booking, by_us: int) -> Booking:
+    """Return the booking with its times told by a clock that is ``by_us`` ahead of the one they were told by."""
+    return evolve(
+        booking,
+        booked_at_unix_us=booking.booked_at_unix_us + by_us,
+        lease_ends_unix_us=booking.lease_ends_unix_us + by_us,
+    )

@@ -8,19 +8,25 @@ from appliance.ledger.store import Ledger
 
 @frozen
 class LeaseKeeper:
-    """Ends leases every ``every_seconds``, by a monotonic timer.
-
-    Whether a lease has ended is the ledger's to say, by the clock that it was booked with.
-    """
+    """Ends leases every ``every_seconds``, and writes down what the next start must know of the clock."""
 
     ledger: Ledger
     every_seconds: float = 5.0
+    grace_seconds: float = 2.0
     name: str = "leases"
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Look until cancelled; a disk that cannot take it is a crash of this service, which is tried again."""
-        await self.ledger.expire()
+        await self._look()
         task_status.started()
-        while True:
-            await trio.sleep(self.every_seconds)
-            await self.ledger.expire()
+        try:
+            while True:
+                await trio.sleep(self.every_seconds)
+                await self._look()
+        finally:
+            with trio.move_on_after(self.grace_seconds, shield=True):
+                await self.ledger.keep_clock()
+
+    async def _look(self) -> None:
+        await self.ledger.keep_clock()
+        await self.ledger.expire()

@@ -1,10 +1,18 @@
-"""The ledger: bookings decided inside the transaction that stores them, read from memory."""
+"""The ledger: bookings decided inside the transaction that stores them, read from memory.
+
+Leases are timed by a steady clock, which is the wall clock of the start moved on by a monotonic one: setting the wall
+clock neither ends nor prolongs a lease. What is stored is told by that clock too, and beside it, in ``ledger_clock``,
+by how much the wall clock is ahead of it, so that the next start can tell how long a lease had left. What is returned
+is told by the wall clock as it is.
+"""
 
 import sqlite3
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Self
 
-from appliance.clock import Now
+import trio
+
+from appliance.clock import Now, SteadyClock
 from appliance.database import Database
 from appliance.errors import NotFound
 from appliance.inventory.store import Inventory
@@ -19,11 +27,14 @@ from appliance.ledger.rules import (
     check_token,
     free,
     lease_end,
+    moved,
     renew,
 )
 from appliance.migrations import Migration
 
 OWNER: Final = "ledger"
+STEP_US: Final = 1_000_000
+"""The wall clock has been set when it is off by as much; less is reading two clocks one after the other."""
 
 MIGRATIONS: Final = (
     Migration(
@@ -48,6 +59,17 @@ CREATE TABLE ledger_part (
 ) STRICT, WITHOUT ROWID;
 """,
     ),
+    Migration(
+        version=2,
+        name="by how much the wall clock is ahead of the clock of the bookings' times",
+        sql="""
+CREATE TABLE ledger_clock (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    wall_ahead_us INTEGER NOT NULL
+) STRICT;
+INSERT INTO ledger_clock (only, wall_ahead_us) VALUES (1, 0);
+""",
+    ),
 )
 
 # AUTOINCREMENT keeps the largest token ever given, also after its booking is gone.
@@ -62,7 +84,11 @@ VALUES (:fencing_token, :holder_kind, :holder_id, :booked_at_unix_us, :lease_end
 _INSERT_PART = """
 INSERT INTO ledger_part (fencing_token, position, gpu_id, milli_gpu, vram_mib)
 VALUES (:fencing_token, :position, :gpu_id, :milli_gpu, :vram_mib)"""
-_MOVE = "UPDATE ledger_booking SET lease_ends_unix_us = :lease_ends_unix_us WHERE fencing_token = :fencing_token"
+_MOVE = """
+UPDATE ledger_booking SET booked_at_unix_us = :booked_at_unix_us, lease_ends_unix_us = :lease_ends_unix_us
+ WHERE fencing_token = :fencing_token"""
+_WALL_AHEAD = "SELECT wall_ahead_us FROM ledger_clock"
+_SET_WALL_AHEAD = "UPDATE ledger_clock SET wall_ahead_us = :wall_ahead_us"
 _DELETE = "DELETE FROM ledger_booking WHERE fencing_token = :fencing_token"
 
 
@@ -72,24 +98,53 @@ class Ledger:
     Reads are from memory, at once; every change is durable before it shows.
     """
 
-    def __init__(self, database: Database, inventory: Inventory, now: Now) -> None:
+    def __init__(self, database: Database, inventory: Inventory, clock: SteadyClock) -> None:
+        """To be made by `load`, which takes over what the last run has left."""
         self._database = database
         self._inventory = inventory
-        self._now = now
+        self._clock = clock
+        self._wall_ahead_us = 0
         self._bookings: dict[Holder, Booking] = database.read_now(_load)
+
+    @classmethod
+    async def load(
+        cls,
+        database: Database,
+        inventory: Inventory,
+        now: Now,
+        *,
+        went_down_at_unix_us: int | None,
+        monotonic: Callable[[], float] = trio.current_time,
+    ) -> Self:
+        """Take over the bookings; a lease that ran when we went down runs at least 180 s from now.
+
+        :param went_down_at_unix_us: when the last run was last up, by the wall clock; ``None`` when that is not known,
+            and leases end when they would have.
+        :param monotonic: seconds that never go back and that nobody sets.
+        """
+        clock = SteadyClock(now, monotonic)
+        at = clock()
+        went_down_at = at if went_down_at_unix_us is None else went_down_at_unix_us
+
+        def write(connection: sqlite3.Connection) -> None:
+            wall_ahead_us = connection.execute(_WALL_AHEAD).fetchone()[0]
+            for stored in _load(connection).values():
+                told = moved(stored, wall_ahead_us)
+                taken_over = after_restart(told, went_down_at_unix_us=went_down_at, now_unix_us=at)
+                _put(connection, taken_over, is_new=False)
+            connection.execute(_SET_WALL_AHEAD, {"wall_ahead_us": 0})
+
+        await database.write(write)
+        return cls(database, inventory, clock)
 
     def bookings(self) -> list[Booking]:
         """Return the bookings whose lease runs, oldest first."""
-        now = self._now()
-        return sorted(
-            (booking for booking in self._bookings.values() if booking.is_running(now)),
-            key=lambda booking: booking.fencing_token,
-        )
+        return [self._told(booking) for booking in self._running()]
 
     def booking(self, holder: Holder) -> Booking:
         """Return the holder's booking, ended or not; raise `NotFound`."""
         try:
-            return self._bookings[holder]
+            return self._told(self._bookings[holder])
         except KeyError:
             raise NotFound(f"booking of {holder.kind}", holder.holder_id) from None
 
@@ -98,7 +153,7 @@ class Ledger:
         capacities = self._capacities()
         if gpu_id not in capacities:
             raise NotFound("gpu", gpu_id)
-        return free(capacities[gpu_id], capacities, self.bookings())
+        return free(capacities[gpu_id], capacities, self._running())
 
     async def book(self, holder: Holder, parts: tuple[Part, ...], *, lease_seconds: float) -> Booking:
         """Give parts of GPUs to a holder, all or none; again for the same holder and parts moves its lease on.
@@ -108,7 +163,7 @@ class Ledger:
         :raises Conflict: the parts are taken or not there, or the holder holds others.
         :raises Gone: the holder's lease has ended.
         """
-        capacities, now = self._capacities(), self._now()
+        capacities, now = self._capacities(), self._clock()
         ends = lease_end(now, lease_seconds)
 
         def write(connection: sqlite3.Connection) -> Booking:
@@ -126,7 +181,7 @@ class Ledger:
             _put(connection, booking, is_new=holder not in stored)
             return booking
 
-        return await self._database.write(write, on_commit=self._keep)
+        return self._told(await self._database.write(write, on_commit=self._keep))
 
     async def renew(self, holder: Holder, fencing_token: int, *, lease_seconds: float) -> Booking:
         """Move a running lease on.
@@ -135,13 +190,18 @@ class Ledger:
         :raises Conflict: the token is not its own.
         :raises Gone: the lease has ended.
         """
-        now = self._now()
+        now = self._clock()
         ends = lease_end(now, lease_seconds)
 
-        def change(booking: Booking) -> Booking:
-            return renew(booking, fencing_token, now_unix_us=now, lease_ends_unix_us=ends)
+        def write(connection: sqlite3.Connection) -> Booking:
+            booking = _load(connection).get(holder)
+            if booking is None:
+                raise NotFound(f"booking of {holder.kind}", holder.holder_id)
+            changed = renew(booking, fencing_token, now_unix_us=now, lease_ends_unix_us=ends)
+            _put(connection, changed, is_new=False)
+            return changed
 
-        return await self._change(holder, change)
+        return self._told(await self._database.write(write, on_commit=self._keep))
 
     async def release(self, holder: Holder, fencing_token: int) -> None:
         """Give a booking back; nothing happens when it is not there any more.
@@ -160,7 +220,7 @@ class Ledger:
 
     async def expire(self) -> list[Booking]:
         """Remove bookings whose lease has ended, and return them, so that what they held can be cleaned up."""
-        now = self._now()
+        now = self._clock()
         if all(booking.is_running(now) for booking in self._bookings.values()):
             return []
 
@@ -169,28 +229,32 @@ class Ledger:
             connection.executemany(_DELETE, [{"fencing_token": booking.fencing_token} for booking in ended])
             return ended
 
-        return await self._database.write(write, on_commit=self._lose_all)
+        return [self._told(booking) for booking in await self._database.write(write, on_commit=self._lose_all)]
 
-    async def restarted(self, went_down_at_unix_us: int) -> None:
-        """Give leases that ran when we went down at least 180 s from now; to be called once, before anything else."""
-        now = self._now()
-        for booking in list(self._bookings.values()):
+    async def keep_clock(self) -> None:
+        """Write down by how much the wall clock has been set, if it has; to be called every few seconds.
 
-            def change(stored: Booking) -> Booking:
-                return after_restart(stored, went_down_at_unix_us=went_down_at_unix_us, now_unix_us=now)
+        A crash before that is written leaves the next start to judge leases as if the clock had not been set.
+        """
+        ahead_us = self._clock.step_us()
+        if abs(ahead_us - self._wall_ahead_us) < STEP_US:
+            return
 
-            await self._change(booking.holder, change)
+        def write(connection: sqlite3.Connection) -> int:
+            connection.execute(_SET_WALL_AHEAD, {"wall_ahead_us": ahead_us})
+            return ahead_us
 
-    async def _change(self, holder: Holder, change: Callable[[Booking], Booking]) -> Booking:
-        def write(connection: sqlite3.Connection) -> Booking:
-            booking = _load(connection).get(holder)
-            if booking is None:
-                raise NotFound(f"booking of {holder.kind}", holder.holder_id)
-            changed = change(booking)
-            _put(connection, changed, is_new=False)
-            return changed
+        await self._database.write(write, on_commit=self._keep_wall_ahead)
 
-        return await self._database.write(write, on_commit=self._keep)
+    def _running(self) -> list[Booking]:
+        now = self._clock()
+        running = (booking for booking in self._bookings.values() if booking.is_running(now))
+        return sorted(running, key=lambda booking: booking.fencing_token)
+
+    def _told(self, booking: Booking) -> Booking:
+        """Return the booking with its times told by the wall clock as it is now."""
+        step_us = self._clock.step_us()
+        return booking if abs(step_us) < STEP_US else moved(booking, step_us)
 
     def _capacities(self) -> Mapping[str, Capacity]:
         return {
@@ -205,6 +269,9 @@ class Ledger:
 
     def _keep(self, booking: Booking) -> None:
         self._bookings[booking.holder] = booking
+
+    def _keep_wall_ahead(self, wall_ahead_us: int) -> None:
+        self._wall_ahead_us = wall_ahead_us
 
     def _lose(self, booking: Booking | None) -> None:
         if booking is not None:
@@ -241,7 +308,8 @@ def _put(connection: sqlite3.Connection, booking: Booking, *, is_new: bool) -> N
         "lease_ends_unix_us": booking.lease_ends_unix_us,
     }
     if not is_new:
-        connection.execute(_MOVE, {name: values[name] for name in ("fencing_token", "lease_ends_unix_us")})
+        times = ("fencing_token", "booked_at_unix_us", "lease_ends_unix_us")
+        connection.execute(_MOVE, {name: values[name] for name in times})
         return
     connection.execute(_INSERT, values)
     for position, part in enumerate(booking.parts):

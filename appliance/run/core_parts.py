@@ -73,9 +73,7 @@ async def open_core(database: Database, folder: DataFolder, settings: LiveSettin
     credentials = await Credentials.load(database, now=now)
     everyone = await People.load(database, credentials, now=now, passwords=options.passwords)
     inventory = Inventory(database, local_host_id=host_id)
-    bookings = Ledger(database, inventory, now)
-    if went_down is not None:
-        await bookings.restarted(went_down)
+    bookings = await Ledger.load(database, inventory, now, went_down_at_unix_us=went_down)
     series = Series(database, now)
     settings.watch(lambda changed: _retain(series, changed))
     notices = Notices(database, bus, now)

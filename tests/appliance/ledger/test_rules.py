@@ -117,6 +117,17 @@ def test_lease_that_ran_when_we_went_down_runs_three_minutes_more(ends_s: int, e
     assert after == evolve(before, lease_ends_unix_us=expected_s * SECOND)
 
 
+@pytest.mark.parametrize(
+    ("ends_s", "expected_s"),
+    [(99, 40), (101, 40 + 180), (5000, 40 + 4900)],
+    ids=["ended before", "ends soon", "ends later"],
+)
+def test_clock_set_back_while_we_were_down_prolongs_no_lease(ends_s: int, expected_s: int) -> None:
+    before = booking("x", ends=ends_s * SECOND)
+    after = after_restart(before, went_down_at_unix_us=100 * SECOND, now_unix_us=40 * SECOND)
+    assert after == evolve(before, lease_ends_unix_us=expected_s * SECOND)
+
+
 class Ledgers(RuleBasedStateMachine):
     """Any sequence of bookings, renewals, releases and passing time."""
 

@@ -26,10 +26,25 @@ SECOND = 1_000_000
 
 @define
 class Clock:
+    """A wall clock, and a monotonic one beside it."""
+
     now_us: int = 1_000_000 * SECOND
+    monotonic_s: float = 5.0
 
     def __call__(self) -> int:
         return self.now_us
+
+    def monotonic(self) -> float:
+        return self.monotonic_s
+
+    def advance(self, seconds: int) -> None:
+        """Time passes."""
+        self.now_us += seconds * SECOND
+        self.monotonic_s += seconds
+
+    def set_by(self, seconds: int) -> None:
+        """Somebody sets the wall clock."""
+        self.now_us += seconds * SECOND
 
 
 @define
@@ -48,11 +63,13 @@ def opened(folder: Path, *, inline: bool = True) -> Any:
     return Database.open(folder / "appliance.db", inline=inline, migrations=migrations)
 
 
-async def made(database: Database, clock: Clock) -> Ledger:
+async def made(database: Database, clock: Clock, *, went_down_at_unix_us: int | None = None) -> Ledger:
     inventory = Inventory(database, local_host_id="h")
     await inventory.saw_host("h", hostname="box", at_unix_us=clock())
     await inventory.saw_gpus("h", [GPU], at_unix_us=clock())
-    return Ledger(database, inventory, clock)
+    return await Ledger.load(
+        database, inventory, clock, went_down_at_unix_us=went_down_at_unix_us, monotonic=clock.monotonic
+    )
 
 
 @pytest.fixture
@@ -70,7 +87,7 @@ async def test_parts_are_held_until_released_or_ended(books: Books) -> None:
     assert ledger.bookings() == [first, second]
     await ledger.release(ONE, first.fencing_token)
     assert ledger.free("GPU-a") == Free(milli_gpu=500, vram_mib=40_960)
-    books.clock.now_us += 30 * SECOND
+    books.clock.advance(30)
     assert ledger.free("GPU-a") == Free(milli_gpu=1000, vram_mib=81_920)
     assert await ledger.expire() == [second]
     assert await ledger.expire() == []
@@ -124,7 +141,7 @@ async def test_tokens_rise_also_when_no_booking_is_left(books: Books) -> None:
 
 async def test_ended_lease_cannot_be_renewed_but_its_gpu_booked(books: Books) -> None:
     got = await books.ledger.book(ONE, WHOLE, lease_seconds=60)
-    books.clock.now_us += 60 * SECOND
+    books.clock.advance(60)
     with pytest.raises(Gone):
         await books.ledger.renew(ONE, got.fencing_token, lease_seconds=60)
     await books.ledger.book(OTHER, WHOLE, lease_seconds=60)
@@ -138,10 +155,10 @@ async def test_bookings_outlive_a_restart_and_running_leases_get_three_minutes(t
         ledger = await made(database, clock)
         running = await ledger.book(ONE, HALF, lease_seconds=60)
         ended = await ledger.book(OTHER, HALF, lease_seconds=10)
-    went_down, clock.now_us = clock.now_us + 20 * SECOND, clock.now_us + 1000 * SECOND
+    went_down = clock.now_us + 20 * SECOND
+    clock.advance(1000)
     async with opened(tmp_path) as database:
-        ledger = await made(database, clock)
-        await ledger.restarted(went_down)
+        ledger = await made(database, clock, went_down_at_unix_us=went_down)
         assert ledger.booking(ONE).lease_ends_unix_us == clock() + 180 * SECOND
         assert ledger.booking(ONE).fencing_token == running.fencing_token
         assert ledger.booking(OTHER) == ended
@@ -155,3 +172,88 @@ async def test_gpu_that_is_not_there_is_not_found_and_not_booked(books: Books) -
         books.ledger.free("GPU-x")
     with pytest.raises(Conflict, match="there is no GPU"):
         await books.ledger.book(ONE, (Part(gpu_id="GPU-x", milli_gpu=1),), lease_seconds=60)
+
+
+DAY = 86_400
+SET_BY = pytest.mark.parametrize("step", [DAY, -DAY], ids=["a day on", "a day back"])
+
+
+@SET_BY
+async def test_lease_lasts_as_long_as_was_said_when_the_wall_clock_is_set(books: Books, step: int) -> None:
+    ledger, clock = books.ledger, books.clock
+    got = await ledger.book(ONE, WHOLE, lease_seconds=60)
+    clock.set_by(step)
+    clock.advance(59)
+    assert [one.holder for one in ledger.bookings()] == [ONE]
+    assert await ledger.expire() == []
+    assert ledger.free("GPU-a").milli_gpu == 0
+    with pytest.raises(Conflict):
+        await ledger.book(OTHER, WHOLE, lease_seconds=60)
+    await ledger.renew(ONE, got.fencing_token, lease_seconds=60)
+    clock.advance(60)
+    assert ledger.bookings() == []
+    with pytest.raises(Gone):
+        await ledger.renew(ONE, got.fencing_token, lease_seconds=60)
+    assert [one.holder for one in await ledger.expire()] == [ONE]
+
+
+@SET_BY
+async def test_times_of_a_booking_are_told_by_the_wall_clock_as_it_is(books: Books, step: int) -> None:
+    ledger, clock = books.ledger, books.clock
+    got = await ledger.book(ONE, HALF, lease_seconds=60)
+    clock.set_by(step)
+    clock.advance(10)
+    renewed = await ledger.renew(ONE, got.fencing_token, lease_seconds=90)
+    other = await ledger.book(OTHER, HALF, lease_seconds=60)
+    assert (renewed.booked_at_unix_us, renewed.lease_ends_unix_us) == (clock() - 10 * SECOND, clock() + 90 * SECOND)
+    assert (other.booked_at_unix_us, other.lease_ends_unix_us) == (clock(), clock() + 60 * SECOND)
+    assert ledger.bookings() == [ledger.booking(ONE), ledger.booking(OTHER)] == [renewed, other]
+
+
+@SET_BY
+async def test_what_a_lease_had_left_outlives_a_restart_after_the_wall_clock_was_set(tmp_path: Path, step: int) -> None:
+    clock = Clock()
+    async with opened(tmp_path) as database:
+        ledger = await made(database, clock)
+        await ledger.book(ONE, HALF, lease_seconds=3600)
+        await ledger.book(OTHER, HALF, lease_seconds=10)
+        clock.set_by(step)
+        clock.advance(600)
+        await ledger.keep_clock()
+        went_down = clock()
+    clock.advance(100)
+    clock.monotonic_s = 1.0  # a reboot
+    async with opened(tmp_path) as database:
+        ledger = await made(database, clock, went_down_at_unix_us=went_down)
+        (running,) = ledger.bookings()
+        assert (running.holder, running.lease_ends_unix_us) == (ONE, clock() + 2900 * SECOND)
+        assert [one.holder for one in await ledger.expire()] == [OTHER]
+    async with opened(tmp_path) as database:
+        ledger = await made(database, clock, went_down_at_unix_us=clock())
+        assert ledger.bookings() == [running]
+
+
+async def test_wall_clock_set_back_while_down_prolongs_no_lease_and_revives_none(tmp_path: Path) -> None:
+    clock = Clock()
+    async with opened(tmp_path) as database:
+        ledger = await made(database, clock)
+        await ledger.book(ONE, HALF, lease_seconds=3600)
+        await ledger.book(OTHER, HALF, lease_seconds=10)
+        clock.advance(600)
+        went_down = clock()
+    clock.set_by(-DAY)
+    async with opened(tmp_path) as database:
+        ledger = await made(database, clock, went_down_at_unix_us=went_down)
+        (running,) = ledger.bookings()
+        assert (running.holder, running.lease_ends_unix_us) == (ONE, clock() + 3000 * SECOND)
+
+
+async def test_clock_that_was_not_set_costs_no_write(books: Books, tmp_path: Path) -> None:
+    await books.ledger.book(ONE, WHOLE, lease_seconds=60)
+    before = (tmp_path / "appliance.db-wal").stat().st_size
+    books.clock.advance(30)
+    await books.ledger.keep_clock()
+    assert (tmp_path / "appliance.db-wal").stat().st_size == before
+    books.clock.set_by(2)
+    await books.ledger.keep_clock()
+    assert (tmp_path / "appliance.db-wal").stat().st_size > before
