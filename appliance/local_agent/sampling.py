@@ -69,7 +69,7 @@ class BackendPass:
                 self._is_open = True
             reading = self.backend.read(now_unix_us)
             samples = self.attribution.complete(reading.samples)
-        except Exception as error:  # the edge of a plugin: a failing driver costs its own samples only
+        except BaseException as error:  # the edge of a plugin: also `sys.exit` in a driver costs its own samples only
             self._failed(error)
             return None
         self._retry_seconds = RETRY_FIRST_SECONDS
@@ -84,9 +84,8 @@ class BackendPass:
             self._is_open = False
             self.backend.close()
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         self._is_open = False
-        self.backend.close()
         absent = isinstance(error, DeviceAbsent)
         self._retry_at = self.monotonic() + (RETRY_MOST_SECONDS if absent else self._retry_seconds)
         self._retry_seconds = min(RETRY_MOST_SECONDS, self._retry_seconds * 2)
@@ -97,6 +96,8 @@ class BackendPass:
             message=str(error) if known else f"{type(error).__name__}: {error}",
             hint=error.hint if isinstance(error, ApplianceError) else "",
         )
+        # Last, for it is told why the backend cannot work even if this fails too.
+        self.backend.close()
 
 
 @define

@@ -16,7 +16,7 @@ class Done(Generic[AnswerT]):
     """How one call ended."""
 
     answer: AnswerT | None
-    error: Exception | None
+    error: BaseException | None
 
 
 class OwnThread(Generic[AnswerT]):
@@ -97,13 +97,16 @@ class OwnThread(Generic[AnswerT]):
                 break
             try:
                 self._done = Done(self._work(argument), None)
-            except Exception as error:  # the edge of a backend: its failure is its own
+            # The edge of a backend: its failure is its own. `sys.exit` too, which would end this thread without a word
+            # and leave the call under way for ever; cancellations and Ctrl-C do not come here, they are the main
+            # thread's.
+            except BaseException as error:
                 self._done = Done(None, error)
             if not self._is_stopping:
                 self._rest()
         try:
             self._close()
-        except Exception as error:  # close must not raise; one that does has nobody left to tell but this
+        except BaseException as error:  # close must not raise; one that does has nobody left to tell but this
             self._done = Done(None, error)
         self._thread, self._is_stopping = None, False
         self._rest()

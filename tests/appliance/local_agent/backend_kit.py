@@ -34,8 +34,9 @@ class Scripted:
     gpus: tuple[Gpu, ...] = field(factory=lambda: (gpu(),))
     events: tuple[DeviceEvent, ...] = ()
     processes: tuple[GpuProcess, ...] = ()
-    failure: Exception | None = None
-    open_failure: Exception | None = None
+    failure: BaseException | None = None
+    open_failure: BaseException | None = None
+    close_failure: BaseException | None = None
     go: threading.Event = field(factory=threading.Event)
     """Cleared: `read` hangs."""
     calls: list[str] = field(factory=list)
@@ -62,6 +63,8 @@ class Scripted:
 
     def close(self) -> None:
         self._called("close")
+        if self.close_failure:
+            raise self.close_failure
 
     def _called(self, name: str) -> None:
         self.calls.append(name)

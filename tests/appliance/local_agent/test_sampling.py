@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 import trio
 
 from appliance.backends import DeviceAbsent
@@ -100,6 +101,32 @@ async def test_unexpected_exception_of_a_backend_is_told_with_its_kind() -> None
     with sampler(Scripted(failure=ZeroDivisionError("oops"))) as made:
         seen = await made.sample_once()
     assert seen.backends[0].message == "ZeroDivisionError: oops"
+
+
+class Odd(BaseException):
+    """What no ``except Exception`` catches."""
+
+
+@pytest.mark.parametrize("failure", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), Odd("no")], ids=repr)
+@pytest.mark.parametrize("where", ["open_failure", "failure", "close_failure"])
+async def test_backend_that_would_end_the_process_costs_only_its_own_samples(
+    where: str, failure: BaseException
+) -> None:
+    clock, backend = Clock(), Scripted("one")
+    with sampler(backend, Scripted("two", gpus=(gpu("GPU-b"),)), clock=clock) as made:
+        setattr(backend, where, failure)
+        if where == "close_failure":
+            backend.failure = SystemExit("and again")
+        for _ in range(2):
+            seen = await made.sample_once()
+            assert [each.gpu_id for each in seen.sample.gpus] == ["GPU-b"]
+            assert [status.state for status in seen.backends] == ["unavailable", "ok"]
+            expected = "SystemExit: and again" if where == "close_failure" else f"{type(failure).__name__}: {failure}"
+            assert seen.backends[0].message == expected
+            clock.seconds += 60
+        backend.open_failure = backend.failure = backend.close_failure = None
+        seen = await made.sample_once()
+        assert [each.gpu_id for each in seen.sample.gpus] == ["GPU-a", "GPU-b"]
 
 
 async def test_backend_that_failed_is_tried_again_with_back_off() -> None:

@@ -1,5 +1,6 @@
 """A call in a thread of its own."""
 
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -15,15 +16,20 @@ class Work:
     def __init__(self) -> None:
         self.go = threading.Event()
         self.closed = 0
+        self.exits_on_close = False
 
     def __call__(self, argument: int) -> int:
         self.go.wait(10)
         if argument < 0:
             raise ValueError("negative")
+        if argument == 0:
+            sys.exit("nothing to do")
         return argument * 2
 
     def close(self) -> None:
         self.closed += 1
+        if self.exits_on_close:
+            sys.exit()
 
 
 @pytest.fixture
@@ -58,6 +64,35 @@ async def test_failure_is_handed_over(work: Work) -> None:
     assert done is not None
     assert isinstance(done.error, ValueError)
     thread.stop()
+
+
+async def test_exit_in_a_call_is_a_failure_of_that_call_and_the_thread_goes_on(work: Work) -> None:
+    thread = OwnThread("t", work, work.close)
+    work.go.set()
+    thread.begin(0)
+    with trio.fail_after(5):
+        await thread.wait()
+    done = thread.take()
+    assert done is not None
+    assert isinstance(done.error, SystemExit)
+    assert thread.begin(4)
+    thread.wait_blocking(5)
+    done = thread.take()
+    assert done is not None
+    assert done.answer == 8
+    thread.stop()
+
+
+async def test_exit_while_closing_keeps_nobody_waiting(work: Work) -> None:
+    thread = OwnThread("t", work, work.close)
+    work.exits_on_close = True
+    work.go.set()
+    thread.begin(1)
+    thread.stop()
+    with trio.fail_after(5):
+        await thread.wait()
+    assert work.closed == 1
+    assert not thread.is_busy
 
 
 async def test_waiting_can_be_given_up(work: Work) -> None:
