@@ -4,9 +4,9 @@ A chart wants a tenth of what a bucket holds, and half of its minima, maxima and
 those places alone, and the rates of raw samples are derived only for the kinds of devices whose rates are wanted.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from functools import lru_cache
-from itertools import repeat
+from itertools import groupby, repeat
 from operator import itemgetter, truediv
 from typing import Any, Final
 
@@ -133,24 +133,26 @@ class Gatherer:
         low, high, mean = (figures[place, slot] if name in wanted else () for place, name in enumerate(FIGURES))
         return Column(metric=_metric(slot), device=slot[1] or None, minimum=low, maximum=high, mean=mean)
 
-    def _taken(self, picks: Sequence[Pick]) -> Iterable[list[Any]]:
-        return [list(column) for column in zip(*self._each_taken(picks), strict=True)] if picks else []
+    def _taken(self, picks: Sequence[Pick]) -> list[list[Any]]:
+        """Return a column for each pick: neighbours of one form are taken apart and turned round together."""
+        columns: list[list[Any]] = [[] for _ in picks]
+        takes: dict[Any, tuple[Take, Sequence[int]]] = {}
+        for key, group in groupby(self._points, _form):
+            points = list(group)
+            slots, decoder, first = points[0]
+            if key not in takes:
+                takes[key] = _take_places(slots, picks) if decoder is None else _take_packed(first, decoder, picks)
+            take, places = takes[key]
+            found = list(zip(*[take(data) for _, _, data in points], strict=True))
+            for column, place in zip(columns, places, strict=True):
+                column.extend(found[place] if place >= 0 else repeat(None, len(points)))
+        return columns
 
-    def _each_taken(self, picks: Sequence[Pick]) -> Iterator[tuple[Any, ...]]:
-        takes: dict[Any, Take] = {}
-        for slots, decoder, data in self._points:
-            if decoder is None:
-                take = takes.get(id(slots))
-                if take is None:
-                    takes[id(slots)] = take = _take_places(slots, picks)
-                yield take((*data, None))
-                continue
-            head = data[: head_size(decoder)]
-            key = id(slots), head
-            take = takes.get(key)
-            if take is None:
-                takes[key] = take = _take_packed(head, decoder, picks)
-            yield take(data)
+
+def _form(point: _Point) -> tuple[int, bytes]:
+    """Return what is the same where figures lie at the same places."""
+    slots, decoder, data = point
+    return id(slots), b"" if decoder is None else data[: head_size(decoder)]
 
 
 def _metric(slot: Slot) -> str:
@@ -158,31 +160,30 @@ def _metric(slot: Slot) -> str:
     return f"{kind}.{name}" if kind else name
 
 
-def _take_places(slots: Sequence[Slot], picks: Sequence[Pick]) -> Take:
-    """Return what takes figures from a sequence of all slots, once or three times, and ``None`` at its end."""
+def _take_places(slots: Sequence[Slot], picks: Sequence[Pick]) -> tuple[Take, Sequence[int]]:
+    """Return what takes figures from those of all slots, once or three times, and where each pick is among them."""
     at, width = {slot: place for place, slot in enumerate(slots)}, len(slots)
-    return _getter([-1 if slot not in at else at[slot] + column * width for column, slot in picks])
+    there = [(column, slot) for column, slot in picks if slot in at]
+    return _getter([at[slot] + column * width for column, slot in there]), _places(there, picks)
 
 
 def _getter(places: Sequence[int]) -> Take:
-    if len(places) == 1:
-        only = places[0]
-        return lambda values: (values[only],)
+    if len(places) < 2:
+        return lambda values: tuple([values[place] for place in places])
     return itemgetter(*places)
 
 
-def _take_packed(head: bytes, decoder: BucketDecoder, picks: Sequence[Pick]) -> Take:
-    """Return what takes figures from packed columns, passing over those that nobody wants."""
-    wanted = [frozenset(slot for place, slot in picks if place == column) for column in range(len(FIGURES))]
-    packer, there = picking_struct(head, decoder, wanted)
-    size = len(head)
-    if not there:
-        return lambda _: (None,) * len(picks)
-    if there == list(picks):
-        return lambda blob: unpack(blob, size, packer)
+def _places(there: Sequence[Pick], picks: Sequence[Pick]) -> Sequence[int]:
     at = {pick: place for place, pick in enumerate(there)}
-    order = _getter([at.get(pick, -1) for pick in picks])
-    return lambda blob: order((*unpack(blob, size, packer), None))
+    return [at.get(pick, -1) for pick in picks]
+
+
+def _take_packed(blob: bytes, decoder: BucketDecoder, picks: Sequence[Pick]) -> tuple[Take, Sequence[int]]:
+    """Return what takes figures from buckets like this one, passing over others, and where each pick is among them."""
+    size = head_size(decoder)
+    wanted = [frozenset(slot for place, slot in picks if place == column) for column in range(len(FIGURES))]
+    packer, there = picking_struct(blob[:size], decoder, wanted)
+    return lambda each: unpack(each, size, packer), _places(there, picks)
 
 
 def _decimals(column: list[Any]) -> list[float | None]:
