@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import structlog
 from attrs import evolve, field, frozen
 
-from appliance.clock import unix_now_us
+from appliance.clock import Now
 from appliance.data_folder import DataFolder
 from appliance.errors import BadConfiguration, ConfigProblem
 from appliance.http.auth import ListenerRules, Policy, read_networks
@@ -54,9 +54,10 @@ class Bound:
 
 
 @contextmanager
-def bound_listeners(settings: Settings, folder: DataFolder) -> Iterator[list[Bound]]:
+def bound_listeners(settings: Settings, folder: DataFolder, now: Now) -> Iterator[list[Bound]]:
     """Bind every listener; close all in the end, and take unix sockets away.
 
+    :param now: says whether a certificate is out of its time, and dates one that is made.
     :raises CannotListen: an address cannot be used.
     """
     with ExitStack() as stack:
@@ -67,12 +68,12 @@ def bound_listeners(settings: Settings, folder: DataFolder) -> Iterator[list[Bou
                 stack.callback(each.close)
             if one.parsed.is_unix:
                 stack.callback(Path(one.parsed.path).unlink, missing_ok=True)
-            made.append(_with_tls(Bound(settings=one, sockets=tuple(sockets)), folder))
+            made.append(_with_tls(Bound(settings=one, sockets=tuple(sockets)), folder, now))
             _warn(made[-1], settings)
         yield made
 
 
-def _with_tls(bound: Bound, folder: DataFolder) -> Bound:
+def _with_tls(bound: Bound, folder: DataFolder, now: Now) -> Bound:
     settings = bound.settings
     if not settings.tls:
         return bound
@@ -81,8 +82,8 @@ def _with_tls(bound: Bound, folder: DataFolder) -> Bound:
     if settings.certificate:
         found = tls.given(Path(settings.certificate), Path(settings.key))
     else:
-        found = tls.self_signed(folder.tls, [settings.parsed.host])
-    problem = tls.validity_problem(found.certificate, now_unix_us=unix_now_us())
+        found = tls.self_signed(folder.tls, [settings.parsed.host], now=now)
+    problem = tls.validity_problem(found.certificate, now_unix_us=now())
     if problem is not None:
         log.warning("tls.certificate", listener=str(bound.address), problem=problem)
     files = TlsFiles(certificate=found.certificate, key=found.key)

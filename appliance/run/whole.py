@@ -115,7 +115,7 @@ class _Whole:
             if safe_mode:
                 log.error("start.safe_mode", failed_starts=self.starts.before, effect="third-party plugins are off")
             configured.plugins.check_required(configured.loaded.settings.loading.required)
-            with bound_listeners(configured.loaded.settings, folder) as bound:
+            with bound_listeners(configured.loaded.settings, folder, options.now) as bound:
                 async with Database.open(
                     folder.database,
                     inline=options.inline_database,

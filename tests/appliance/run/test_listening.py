@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from appliance.errors import BadConfiguration
+from appliance.http.tls import self_signed
 from appliance.run.listening import limits_of, policy
 from appliance.settings import ListenerSettings, PeopleSettings, PluginSettings, ServerSettings, Settings
-from appliance.testing import running
+from appliance.testing import SteppingClock, running
 
 
 def test_limits_are_as_configured() -> None:
@@ -67,6 +69,42 @@ async def test_a_tls_listener_makes_a_certificate_and_prints_its_fingerprint(tmp
         assert appliance.running.bound[0].url == f"https://127.0.0.1:{appliance.port}"
         assert any("SHA-256 fingerprint " in line for line in appliance.said)
         assert appliance.said[-1].startswith(" From another machine:  ssh -L ")
+
+
+DAY_US = 86_400_000_000
+
+
+@pytest.mark.parametrize(("days", "words"), [(1, None), (3_640, "expires on"), (3_651, "has expired on")])
+async def test_a_given_certificate_near_its_end_is_told_at_start_and_in_readyz_by_the_clock_of_the_appliance(
+    tmp_path: Path, days: int, words: str | None
+) -> None:
+    clock = SteppingClock(unix_us=1_300_000_000_000_000)
+    made = self_signed(tmp_path / "given", now=clock)
+    clock.unix_us += days * DAY_US
+    config = (
+        f'[[listeners]]\naddress = "127.0.0.1:0"\ntls = true\ncertificate = "{made.certificate}"\nkey = "{made.key}"'
+    )
+    with capture_logs() as logged:
+        async with running(tmp_path, config=config, listen=(), now=clock) as appliance:
+            answer = await appliance.control("GET", "/readyz")
+    told = [line for line in logged if line["event"] == "tls.certificate"]
+    [item] = [one for one in answer.json["items"] if one["name"].startswith("certificate ")]
+    assert (answer.status, item["ok"], item["required"]) == (200, words is None, False)
+    assert len(told) == (words is not None)
+    if words is not None:
+        assert words in item["message"]
+        assert told[0]["problem"] == item["message"]
+        assert told[0]["listener"] == f"127.0.0.1:{appliance.port}"
+
+
+async def test_a_certificate_of_our_own_is_dated_by_the_clock_of_the_appliance(tmp_path: Path) -> None:
+    clock = SteppingClock(unix_us=1_300_000_000_000_000)
+    config = '[[listeners]]\naddress = "127.0.0.1:0"\ntls = true'
+    async with running(tmp_path, config=config, listen=(), now=clock) as appliance:
+        assert (await appliance.control("GET", "/readyz")).json["ready"] is True
+        clock.unix_us += 3_651 * DAY_US
+        items = (await appliance.control("GET", "/readyz")).json["items"]
+    assert any("has expired on" in one["message"] for one in items if one["name"].startswith("certificate "))
 
 
 async def test_a_site_takes_the_place_of_our_pages_on_its_listener_alone(tmp_path: Path) -> None:
