@@ -197,11 +197,15 @@ class Writer:
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
-        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[Job] | None] = queue.SimpleQueue()
         self._pending = 0  # only the trio thread touches it
         self._closing = False
         self._died: str | None = None
+        # What follows is the trio thread's alone.
+        self._gathered: list[Job] = []
+        self._waiting: trio.lowlevel.Task | None = None
         self._token = trio.lowlevel.current_trio_token()
+        trio.lowlevel.spawn_system_task(self._gather, name="database-gatherer")
         self._thread = threading.Thread(target=self._live, name="database-writer", daemon=True)
         self._thread.start()
 
@@ -237,11 +241,39 @@ class Writer:
         if self._pending >= PENDING_MAX:
             raise Busy(f"{PENDING_MAX} writes are waiting for the disk", hint="try again in a moment")
         self._pending += 1
-        self._queue.put(job)
+        self._gathered.append(job)
+        self._wake_gatherer()
+
+    def _wake_gatherer(self) -> None:
+        if self._waiting is not None:
+            task, self._waiting = self._waiting, None
+            trio.lowlevel.reschedule(task)
+
+    async def _gather(self) -> None:
+        """Hand over all that the tasks of one pass of the loop submit, as one group.
+
+        Handed over one by one, the first of them would be committed alone, and the others would wait for its commit.
+        """
+        while not self._closing:
+            if not self._gathered:
+                self._waiting = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._not_waiting)
+            self._flush()
+
+    def _not_waiting(self, _: Any) -> trio.lowlevel.Abort:
+        self._waiting = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def _flush(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        for start in range(0, len(gathered), GROUP_MAX):
+            self._queue.put(gathered[start : start + GROUP_MAX])
 
     async def close(self) -> None:
         """Take no more, finish what waits, and end the thread."""
         self._closing = True
+        self._flush()
+        self._wake_gatherer()
         self._queue.put(None)
         await trio.to_thread.run_sync(self._thread.join, abandon_on_cancel=True)
         # Answers handed over just before the thread ended are still on their way through the loop.
@@ -262,16 +294,16 @@ class Writer:
 
     def _take(self, taken: list[Job]) -> bool:
         """Fill ``taken`` with what waits, at least one job; return ``False`` at the end."""
-        job = self._queue.get()
-        while job is not None:
-            if job.dropped:
-                self._hand_over([job])
-            else:
-                taken.append(job)
+        jobs = self._queue.get()
+        while jobs is not None:
+            dropped = [job for job in jobs if job.dropped]
+            if dropped:
+                self._hand_over(dropped)
+            taken += [job for job in jobs if not job.dropped]
             if len(taken) >= GROUP_MAX:
                 return True
             try:
-                job = self._queue.get(block=not taken)
+                jobs = self._queue.get(block=not taken)
             except queue.Empty:
                 return True
         if taken:
@@ -294,10 +326,9 @@ class Writer:
 
     def _fail_all(self, taken: list[Job], reason: str) -> None:
         jobs = list(taken)
+        self._flush()
         while not self._queue.empty():
-            waiting = self._queue.get_nowait()
-            if isinstance(waiting, Job):
-                jobs.append(waiting)
+            jobs += self._queue.get_nowait() or []
         for job in jobs:
             job.result = outcome.Error(StorageFailed(reason, hint="restart the appliance"))
-        self._finish(job for job in jobs if isinstance(job, Job))
+        self._finish(jobs)
