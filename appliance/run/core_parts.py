@@ -1,6 +1,6 @@
 """Core's own parts on an open database: who may do what, what is known, what has happened."""
 
-from typing import Any
+from typing import Any, TypedDict
 
 from attrs import asdict, frozen
 
@@ -44,6 +44,20 @@ MIGRATIONS: dict[str, tuple[Migration, ...]] = {
 """Core's own tables by owner, in the order in which they are brought up."""
 
 
+class Shared(TypedDict):
+    """The parts of core that plugins and core's own endpoints are given alike, under the same names."""
+
+    database: Database
+    events: EventBus
+    series: Series
+    inventory: Inventory
+    ledger: Ledger
+    credentials: Credentials
+    people: People
+    audit: Audit
+    host_id: str
+
+
 @frozen(kw_only=True)
 class CoreParts:
     """Everything of core that lives as long as the database is open."""
@@ -61,6 +75,20 @@ class CoreParts:
     notices: Notices
     services: tuple[Service, ...]
     """What must run for the parts to do their work."""
+
+    def shared(self) -> Shared:
+        """Return what `Core` and `ApplianceState` have of these, to be passed on with ``**``."""
+        return Shared(
+            database=self.database,
+            events=self.events,
+            series=self.series,
+            inventory=self.inventory,
+            ledger=self.ledger,
+            credentials=self.credentials,
+            people=self.people,
+            audit=self.audit,
+            host_id=self.host_id,
+        )
 
 
 async def open_core(database: Database, folder: DataFolder, settings: LiveSettings, options: Options) -> CoreParts:

@@ -110,16 +110,8 @@ def _composed(parts: CoreParts, configured: Configured, settings: LiveSettings, 
         now=options.now,
     )
     state = ApplianceState(
-        database=parts.database,
-        events=parts.events,
-        series=parts.series,
-        inventory=parts.inventory,
-        ledger=parts.ledger,
-        credentials=parts.credentials,
-        people=parts.people,
-        audit=parts.audit,
+        **parts.shared(),
         access=access,
-        host_id=parts.host_id,
         public_url=PublicUrl(settings),
         now=options.now,
         plugins=host,
@@ -145,7 +137,7 @@ def _not_running_parts() -> list[Mapping[str, Any]]:
     raise _not_running()
 
 
-def _not_running_text() -> str:
+async def _not_running_text(names: str) -> str:
     raise _not_running()
 
 

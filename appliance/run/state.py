@@ -23,8 +23,8 @@ class ApplianceState(CoreState):
     """Reads the dashboard's panels."""
     readiness: Callable[[], Sequence[Mapping[str, Any]]]
     """Returns name, ok, required and message of every part."""
-    prometheus: Callable[[], str]
-    """Returns the whole of ``/metrics``."""
+    prometheus: Callable[[str], Awaitable[str]]
+    """Returns the whole of ``/metrics``, by the names of `appliance.prometheus.NAMES` that are asked for."""
     config_items: Callable[[], tuple[str, Sequence[Item]]]
     """Returns the configuration file's path and every setting in force."""
     reload: Callable[[], Awaitable[Change]]

@@ -37,6 +37,7 @@ from appliance.run.listening import Bound, PublicUrl, bound_listeners, compose, 
 from appliance.run.options import Options
 from appliance.run.plugins import Configured, PluginHost, bring_up_tables, configure, device_backends
 from appliance.run.readiness import Report
+from appliance.run.scrape import Scrape
 from appliance.run.state import ApplianceState
 from appliance.run.surfaces import core_surfaces
 from appliance.settings import Change, LiveSettings, Settings
@@ -167,19 +168,11 @@ class _Whole:
         own = self.folder.plugin_data / plugin.name
         own.mkdir(mode=0o700, exist_ok=True)
         return Core(
+            **parts.shared(),
             name=plugin.name,
             settings=settings.current.plugin(plugin.name).own,
-            database=parts.database,
-            events=parts.events,
-            series=parts.series,
-            inventory=parts.inventory,
-            ledger=parts.ledger,
-            credentials=parts.credentials,
-            people=parts.people,
-            audit=parts.audit,
             host=self.options.host,
             now=self.options.now,
-            host_id=parts.host_id,
             public_url=url,
             end_session=partial(end_session, parts.credentials, parts.audit, CookieNames(parts.host_id)),
             folder=own,
@@ -283,21 +276,22 @@ class _Inner:
             supervisor=self.supervisor,
             host=self.host,
             agent=self.agent,
-            edge=edge,
+            now=options.now,
+        )
+        scrape = Scrape(
+            report=report,
+            requests=edge.metrics,
+            database=parts.database,
+            series=parts.series,
+            supervisor=self.supervisor,
+            host=self.host,
+            agent=self.agent,
             now=options.now,
             started_unix_us=started,
         )
         return ApplianceState(
-            database=parts.database,
-            events=parts.events,
-            series=parts.series,
-            inventory=parts.inventory,
-            ledger=parts.ledger,
-            credentials=parts.credentials,
-            people=parts.people,
-            audit=parts.audit,
+            **parts.shared(),
             access=access,
-            host_id=parts.host_id,
             public_url=self.url,
             now=options.now,
             plugins=self.host,
@@ -310,7 +304,7 @@ class _Inner:
             about=self.host.about,
             panels=self.host.panels.items,
             readiness=report.readiness,
-            prometheus=report.prometheus,
+            prometheus=scrape.text,
             config_items=lambda: (self.configured.loaded.file, self.configured.loaded.items),
             reload=self.reload,
             stop=self.whole.stop,
