@@ -16,6 +16,7 @@ from appliance.host import Host
 from appliance.inventory.store import Inventory
 from appliance.ledger.store import Ledger
 from appliance.people.store import People
+from appliance.prometheus import ScrapedHost
 from appliance.series.service import Series
 from appliance.service import Service
 from appliance.surface import BoundSurface, Call, Cookie
@@ -98,8 +99,14 @@ class Parts:
     services: Sequence[Service] = ()
     panels: Sequence[Panel] = ()
     readiness: Sequence[Readiness] = ()
-    prometheus: Sequence[Callable[[], str]] = ()
-    """Each returns a section of ``/metrics`` in the Prometheus text format."""
+    prometheus: Sequence[Callable[[], str | Sequence[ScrapedHost]]] = ()
+    """Each is called for every scrape and must not block.
+
+    It returns a section of ``/metrics`` in the Prometheus text format, whose families nobody else may write; such
+    sections are left out where dcgm-exporter's names are asked for. Or it returns hosts: core writes their figures
+    together with those of this host, by the names that are asked for, so that no family comes twice. A raise costs this
+    section only.
+    """
     front_page: Callable[[Call[None]], Awaitable[Any]] | None = None
     """Answers browsers at ``/``; the first plugin that has one does."""
     about: Callable[[], Mapping[str, Any]] | None = None

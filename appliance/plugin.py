@@ -58,8 +58,9 @@ from appliance.events import Event, Events, Lagged
 from appliance.host import Host
 from appliance.ids import new_id, new_secret
 from appliance.migrations import Migration
+from appliance.prometheus import ScrapedHost
 from appliance.rate import Rate
-from appliance.series.flatten import SampleLike
+from appliance.series.flatten import SampleLike, model_of
 from appliance.series.rates import Rates
 from appliance.series.service import Reading
 from appliance.series.store import Stored
@@ -148,6 +149,7 @@ __all__ = [
     "Redirect",
     "Role",
     "SampleLike",
+    "ScrapedHost",
     "ServerEvent",
     "Service",
     "Socket",
@@ -164,6 +166,7 @@ __all__ = [
     "hookimpl",
     "insert_credential",
     "mint_credential",
+    "model_of",
     "new_id",
     "new_secret",
     "revoke_credential",

@@ -86,6 +86,13 @@ def _prune(
         connection.execute(_ADD, {"change": -freed})
 
 
+def totals(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Return how many events were ever stored, and the size in bytes of those that are kept."""
+    (size_bytes,) = connection.execute("SELECT size_bytes FROM events_total").fetchone()
+    stored = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events_event'").fetchone()
+    return (int(stored[0]) if stored else 0), int(size_bytes)
+
+
 def after(connection: sqlite3.Connection, after_id: int, limit: int, kinds: tuple[str, ...]) -> list[Event]:
     """Return events with a greater id, oldest first."""
     clause, values = _by_kind(kinds)

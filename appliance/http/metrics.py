@@ -5,6 +5,7 @@ from bisect import bisect_left
 from attrs import define, field
 
 from appliance.http.routing import Route
+from appliance.prometheus import escaped
 
 BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -61,7 +62,7 @@ class RequestMetrics:
         name = "appliance_http_request_duration_seconds"
         for (key, status), series in self._series.items():
             surface, method, path = self._labels[key]
-            labels = f'surface="{surface}",method="{method}",path="{_escaped(path)}",status="{status}"'
+            labels = f'surface="{surface}",method="{method}",path="{escaped(path)}",status="{status}"'
             total = 0
             for bound, count in zip((*BUCKETS_SECONDS, "+Inf"), series.buckets, strict=True):
                 total += count
@@ -69,7 +70,3 @@ class RequestMetrics:
             lines.append(f"{name}_sum{{{labels}}} {series.seconds:.6f}")
             lines.append(f"{name}_count{{{labels}}} {series.count}")
         return "\n".join(lines) + "\n"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

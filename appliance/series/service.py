@@ -63,6 +63,11 @@ class Reading:
         given = self._given
         return given if isinstance(given, HostSample) else sample_of(self.host_id, self._row)
 
+    @property
+    def row(self) -> Row:
+        """The sample's numbers as they are stored, for those who want them all and quickly."""
+        return self._row
+
 
 @frozen(kw_only=True)
 class Usage:

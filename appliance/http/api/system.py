@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from attrs import asdict, field, frozen
-from attrs.validators import and_, ge, le
+from attrs.validators import and_, ge, in_, le
 
 import appliance
 from appliance.clock import Now, to_unix_s
@@ -19,6 +19,7 @@ from appliance.credentials.kinds import PERSON, Kind, Role
 from appliance.errors import NotFound
 from appliance.http.api.state import PluginList
 from appliance.notices import Notices
+from appliance.prometheus import NAMES
 from appliance.settings import Change
 from appliance.surface import Answer, Call, Surface
 
@@ -34,7 +35,7 @@ class System(Protocol):
     now: Now
     started_unix_us: int
     readiness: Callable[[], Sequence[Mapping[str, Any]]]
-    prometheus: Callable[[], str]
+    prometheus: Callable[[str], Awaitable[str]]
     config_items: Callable[[], tuple[str, Sequence[Item]]]
     reload: Callable[[], Awaitable[Change]]
     stop: Callable[[], None]
@@ -77,6 +78,14 @@ class NoticeQuery:
     limit: int = field(default=100, validator=and_(ge(1), le(1000)))
 
 
+@frozen(kw_only=True)
+class MetricsQuery:
+    """By whose names figures are wanted."""
+
+    names: str = field(default="appliance", validator=in_(NAMES))
+    """``appliance``, or ``dcgm`` for those of NVIDIA's dcgm-exporter, which has figures of GPUs alone."""
+
+
 @api.get("/healthz", caller=ANYONE, access="public")
 async def healthz(call: Call[None]) -> dict[str, str]:
     """Say that the process answers."""
@@ -103,11 +112,11 @@ async def readyz(call: Call[None]) -> Answer:
     return Answer(model=shown, status=200 if ready else 503, headers=(("Cache-Control", "no-store"),))
 
 
-@api.get("/metrics", caller=PERSON | {Kind.SCRAPE})
+@api.get("/metrics", caller=PERSON | {Kind.SCRAPE}, query=MetricsQuery)
 async def metrics(call: Call[None]) -> Answer:
-    """Give all figures in the Prometheus text format."""
+    """Give all figures in the Prometheus text format; those of GPUs alone, as dcgm-exporter does, for `names=dcgm`."""
     state: System = call.state
-    return Answer(model=state.prometheus(), content_type=PROMETHEUS)
+    return Answer(model=await state.prometheus(call.query.names), content_type=PROMETHEUS)
 
 
 @api.get("/api/appliance/plugins", caller=PERSON, answer=PluginPage)
