@@ -58,7 +58,7 @@ def read(sample: SampleT) -> tuple[SampleT | HostSample, Row]:
     if not (
         unique == keys and _are_gauges(host[0] + reported[counted:]) and _are_counters(host[1] + reported[:counted])
     ):
-        return read(_cleaned(_modelled(sample), unique))
+        return read(_cleaned(model_of(sample), unique))
     row = Row(
         at_unix_us=sample.taken_at_unix_us,
         layout=_layout(keys, sample),
@@ -120,10 +120,10 @@ def clean(sample: HostSample) -> HostSample:
 
     Raises `TooLarge` for more devices than a host has, `BadInput` for a device without a usable name.
     """
-    return _modelled(read(sample)[0])
+    return model_of(read(sample)[0])
 
 
-def _modelled(sample: SampleLike) -> HostSample:
+def model_of(sample: SampleLike) -> HostSample:
     """Return the model of what is like it."""
     if isinstance(sample, HostSample):
         return sample

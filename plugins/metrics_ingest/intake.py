@@ -7,17 +7,18 @@ hides nothing; the answer repeats the time it sent.
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, cast
 
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
 
-from appliance.plugin import BadInput, Core, Forbidden, HostSample, Reading, Stored
+from appliance.plugin import BadInput, Core, Forbidden, Reading, Stored
 
 from . import store
-from .agent import agent_of
-from .figures import Figures, figures
+from .agents import agent_of
+from .figures import Figures, Summed, figures
 from .models import Agent, Server
 from .sample import Batch
+from .sent import SentSample
 from .servers import Servers
 
 FUTURE_US: Final = 60_000_000
@@ -62,6 +63,7 @@ class Intake:
         """
         now = self.core.now()
         samples = self._placed(server, batch, now)
+        like = cast(list[Summed], samples)  # completed, they have what a sample has
         agent = self._agent(server, batch)
         newest_at = max(sample.taken_at_unix_us for sample in samples)
         made: list[Figures] = []
@@ -73,7 +75,7 @@ class Intake:
                 connection, server.server_id, seen_unix_us=now, at_unix_us=newest_at, count=count
             ):
                 raise Forbidden(DISABLED)
-            for sample, one in zip(samples, stored, strict=True):
+            for sample, one in zip(like, stored, strict=True):
                 found = figures(sample, one.rates)
                 made.append(found)
                 if one.is_new:
@@ -84,7 +86,7 @@ class Intake:
 
         before = self.core.series.latest(server.series_id)
         try:
-            readings = await self.core.series.append_all(samples, within=within)
+            readings = await self.core.series.append_all(like, within=within)
         except BadInput as error:
             raise BadInput(FAILED, field="$.sample.collected_at", hint=error.message) from None
         accepted = sum(each.is_new for each in readings)
@@ -103,8 +105,8 @@ class Intake:
             accepted=accepted,
         )
 
-    def _placed(self, server: Server, batch: Batch, now: int) -> list[HostSample]:
-        samples = [each.sample for each in batch.incoming]
+    def _placed(self, server: Server, batch: Batch, now: int) -> list[SentSample]:
+        samples = [each.sent for each in batch.incoming]
         if all(sample.taken_at_unix_us <= now + FUTURE_US for sample in samples):
             return samples
         if len(samples) > 1:
@@ -119,7 +121,8 @@ class Intake:
         stored_at = known.setdefault(stamped, now)
         if len(known) > SKEWED_MAX:
             known.popitem(last=False)
-        return [evolve(samples[0], taken_at_unix_us=stored_at)]
+        samples[0].taken_at_unix_us = stored_at
+        return samples
 
     def _agent(self, server: Server, batch: Batch) -> Agent | None:
         """Return what the agent says, when it says anything new."""

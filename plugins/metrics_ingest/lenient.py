@@ -77,7 +77,7 @@ def _devices(kind: type[Device], value: object, path: str) -> list[Device | None
 
 
 def _values(kind: type[msgspec.Struct], found: Mapping[str, Any], path: str) -> dict[str, Any]:
-    return {name: read(found.get(name), f"{path}.{name}") for name, read in _READERS[kind]}
+    return {name: read(found.get(wire), f"{path}.{wire}") for name, wire, read in _READERS[kind]}
 
 
 def _number(value: object, path: str) -> float | None:
@@ -128,7 +128,8 @@ def _refused(value: object, path: str, expected: str) -> BadInput:
     return BadInput(FAILED, field=path, hint=f"found {shown(value)}, expected {expected}")
 
 
-def _readers(kind: type[msgspec.Struct]) -> tuple[tuple[str, Reader], ...]:
+def _readers(kind: type[msgspec.Struct]) -> tuple[tuple[str, str, Reader], ...]:
+    """Return attribute, name on the wire and reader of each field."""
     by_type: dict[Any, Reader] = {
         float | None: _number,
         Whole | None: _whole,
@@ -137,10 +138,10 @@ def _readers(kind: type[msgspec.Struct]) -> tuple[tuple[str, Reader], ...]:
         str | None: _text,
     }
     fields = msgspec.structs.fields(kind)
-    return tuple((each.name, by_type[each.type]) for each in fields if each.name not in _OTHERWISE)
+    return tuple((each.name, each.encode_name, by_type[each.type]) for each in fields if each.name not in _OTHERWISE)
 
 
-_OTHERWISE: Final = frozenset({"collected_at", "disks", "gpus", "fans"})
-_READERS: Final[Mapping[type[msgspec.Struct], tuple[tuple[str, Reader], ...]]] = {
+_OTHERWISE: Final = frozenset({"host_id", "taken_at_unix_us", "collected_at", "disks", "gpus", "fans"})
+_READERS: Final[Mapping[type[msgspec.Struct], tuple[tuple[str, str, Reader], ...]]] = {
     kind: _readers(kind) for kind in (SentSample, SentDisk, SentGpu, SentFan)
 }

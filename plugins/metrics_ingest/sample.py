@@ -6,12 +6,12 @@ ways end in the same samples. What an agent says of itself stays bytes here: it 
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from attrs import frozen
 
-from appliance.plugin import BadInput, DiskSample, FanSample, GpuSample, HostSample
+from appliance.plugin import BadInput, HostSample, SampleLike, model_of
 
 from .agent_object import kept, read_agent
 from .decode import FAILED, read_values
@@ -38,9 +38,15 @@ _BLANKS: Final = b" \t\r\n"
 class Incoming:
     """One sample as it came."""
 
-    sample: HostSample
+    sent: SentSample
+    """As it is stored: it has what a `HostSample` has."""
     collected_at: str
     """Its time in ISO 8601 with the sender's offset; ours where the sender gave none that can be read."""
+
+    @property
+    def sample(self) -> HostSample:
+        """The model of it."""
+        return model_of(cast(SampleLike, self.sent))
 
 
 @frozen
@@ -113,73 +119,49 @@ def _incoming(body: SentBody, path: str, series_id: str, now_unix_us: int) -> In
         sent, path = body.sample, path + ".sample"
     time = read_time(sent.collected_at, field=f"{path}.collected_at")
     at, text = time or (now_unix_us, time_text(now_unix_us))
-    return Incoming(_host(sent, path, series_id, at), text)
+    return Incoming(_completed(sent, path, series_id, at), text)
 
 
-def _host(sent: SentSample, path: str, series_id: str, at_unix_us: int) -> HostSample:
-    return HostSample(
-        host_id=series_id,
-        taken_at_unix_us=at_unix_us,
-        cpu_percent=sent.cpu_usage_percent,
-        cpu_user_percent=sent.cpu_user_percent,
-        cpu_system_percent=sent.cpu_system_percent,
-        cpu_iowait_percent=sent.cpu_iowait_percent,
-        cpu_load_1=sent.cpu_load_1,
-        cpu_load_5=sent.cpu_load_5,
-        cpu_load_15=sent.cpu_load_15,
-        cpu_frequency_mhz=sent.cpu_frequency_mhz,
-        cpu_temperature_celsius=sent.cpu_temperature_c,
-        cpu_count_logical=sent.cpu_count_logical,
-        cpu_count_physical=sent.cpu_count_physical or None,  # no host has none: agents say 0 for "unknown"
-        memory_total_bytes=sent.memory_total_bytes,
-        memory_used_bytes=sent.memory_used_bytes,
-        memory_available_bytes=sent.memory_available_bytes,
-        memory_percent=sent.memory_percent,
-        swap_total_bytes=sent.swap_total_bytes,
-        swap_used_bytes=sent.swap_used_bytes,
-        swap_percent=sent.swap_percent,
-        network_rx_bytes_total=sent.network_rx_bytes_total,
-        network_tx_bytes_total=sent.network_tx_bytes_total,
-        process_count=sent.process_count,
-        disks=_disks(sent.disks, path) if sent.disks else (),
-        fans=_fans(sent.fans, path) if sent.fans else (),
-        gpus=_gpus(sent.gpus, path, at_unix_us) if sent.gpus else (),
-    )
+def _completed(sent: SentSample, path: str, series_id: str, at_unix_us: int) -> SentSample:
+    """Make of what was sent what can be stored: names as they are kept, each device but once."""
+    sent.host_id = series_id
+    sent.taken_at_unix_us = at_unix_us
+    if sent.cpu_count_physical == 0:  # no host has none: agents say 0 for "unknown"
+        sent.cpu_count_physical = None
+    sent.disks = _disks(sent.disks, path) if sent.disks else []
+    sent.fans = _fans(sent.fans, path) if sent.fans else []
+    sent.gpus = _gpus(sent.gpus, path) if sent.gpus else []
+    return sent
 
 
-def _disks(sent: Sequence[SentDisk | None], path: str) -> tuple[DiskSample, ...]:
-    made: dict[str, DiskSample] = {}
+def _disks(sent: Sequence[SentDisk | None], path: str) -> list[SentDisk | None]:
+    made: dict[str, SentDisk | None] = {}
     for place, disk in enumerate(sent):
         device = _name(disk.device, DEVICE_CHARACTERS) if disk is not None else ""
         if disk is None or not device:
             continue
         if device in made:
             raise _twice(f"{path}.disks[{place}].device", device)
-        made[device] = DiskSample(
-            device=device,
-            read_bytes_total=disk.read_bytes_total,
-            write_bytes_total=disk.write_bytes_total,
-            read_count_total=disk.read_count_total,
-            write_count_total=disk.write_count_total,
-            busy_time_ms_total=disk.busy_time_ms_total,
-        )
-    return _few(tuple(made.values()), f"{path}.disks")
+        disk.device = device
+        made[device] = disk
+    return _few(list(made.values()), f"{path}.disks")
 
 
-def _fans(sent: Sequence[SentFan | None], path: str) -> tuple[FanSample, ...]:
-    made: dict[str, FanSample] = {}
+def _fans(sent: Sequence[SentFan | None], path: str) -> list[SentFan | None]:
+    made: dict[str, SentFan | None] = {}
     for place, fan in enumerate(sent):
         if fan is None:
             continue
         label = _name(fan.label, LABEL_CHARACTERS) or "Fan"
         if label in made:
             raise _twice(f"{path}.fans[{place}].label", label)
-        made[label] = FanSample(label=label, speed_rpm=fan.speed_rpm)
-    return _few(tuple(made.values()), f"{path}.fans")
+        fan.label = label
+        made[label] = fan
+    return _few(list(made.values()), f"{path}.fans")
 
 
-def _gpus(sent: Sequence[SentGpu | None], path: str, at_unix_us: int) -> tuple[GpuSample, ...]:
-    made: dict[int, GpuSample] = {}
+def _gpus(sent: Sequence[SentGpu | None], path: str) -> list[SentGpu | None]:
+    made: dict[int, SentGpu | None] = {}
     known: set[str] = set()
     for place, gpu in enumerate(sent):
         if gpu is None:
@@ -187,29 +169,17 @@ def _gpus(sent: Sequence[SentGpu | None], path: str, at_unix_us: int) -> tuple[G
         index = gpu.gpu_index
         if index in made:
             raise _twice(f"{path}.gpus[{place}].gpu_index", index)
-        uuid = _name(gpu.uuid, UUID_CHARACTERS) if gpu.uuid else ""
+        uuid = _name(gpu.gpu_id, UUID_CHARACTERS) if gpu.gpu_id else ""
         if not uuid or uuid in known or uuid.startswith(BY_INDEX):
             uuid = f"{BY_INDEX}{index}"
         known.add(uuid)
-        made[index] = GpuSample(
-            gpu_id=uuid,
-            gpu_index=index,
-            model=(_name(gpu.name, MODEL_CHARACTERS) if gpu.name else "") or "GPU",
-            taken_at_unix_us=at_unix_us,
-            vram_total_bytes=gpu.memory_total_bytes,
-            vram_used_bytes=gpu.memory_used_bytes,
-            vram_used_percent=gpu.memory_percent,
-            utilization_percent=gpu.utilization_gpu_percent,
-            memory_bus_utilization_percent=gpu.utilization_memory_percent,
-            temperature_celsius=gpu.temperature_c,
-            fan_percent=gpu.fan_speed_percent,
-            power_watts=gpu.power_w,
-            power_limit_watts=gpu.power_limit_w,
-        )
-    return _few(tuple(made.values()), f"{path}.gpus")
+        gpu.gpu_id = uuid
+        gpu.model = (_name(gpu.model, MODEL_CHARACTERS) if gpu.model else "") or "GPU"
+        made[index] = gpu
+    return _few(list(made.values()), f"{path}.gpus")
 
 
-def _few(made: tuple[Any, ...], path: str) -> tuple[Any, ...]:
+def _few(made: list[Any], path: str) -> list[Any]:
     if len(made) > MAX_DEVICES:
         raise BadInput(FAILED, field=path, hint=f"found {len(made)} of them, expected at most {MAX_DEVICES}")
     return made

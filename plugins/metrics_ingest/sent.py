@@ -1,10 +1,11 @@
-"""What an agent sends, by the names and types that real agents use; anything else is read by `lenient`.
+"""What an agent sends, in the types that real agents use; anything else is read by `lenient`.
 
-The attributes are the wire's names. Numbers are finite by the parser's rules and integers fit 64 bits by ours; a
-missing value and null are the same.
+The wire's names are those of the fields' renaming; the attributes are those of core's samples, so that the series take
+these objects as they are and nothing has to be made of them first. What agents never send is ``None`` for all of them.
+Numbers are finite by the parser's rules and integers fit 64 bits by ours; a missing value and null are the same.
 """
 
-from typing import Annotated, Final
+from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
 
@@ -23,21 +24,49 @@ class SentDisk(msgspec.Struct, gc=False):
     busy_time_ms_total: Whole | None = None
 
 
-class SentGpu(msgspec.Struct, gc=False):
+_GPU_NAMES: Final = {
+    "model": "name",
+    "gpu_id": "uuid",
+    "utilization_percent": "utilization_gpu_percent",
+    "memory_bus_utilization_percent": "utilization_memory_percent",
+    "vram_total_bytes": "memory_total_bytes",
+    "vram_used_bytes": "memory_used_bytes",
+    "vram_used_percent": "memory_percent",
+    "temperature_celsius": "temperature_c",
+    "fan_percent": "fan_speed_percent",
+    "power_watts": "power_w",
+    "power_limit_watts": "power_limit_w",
+}
+
+
+class SentGpu(msgspec.Struct, gc=False, rename=_GPU_NAMES):
     """Readings of one GPU."""
 
     gpu_index: Whole
-    name: str | None = None
-    uuid: str | None = None
-    utilization_gpu_percent: float | None = None
-    utilization_memory_percent: float | None = None
-    memory_total_bytes: Whole | None = None
-    memory_used_bytes: Whole | None = None
-    memory_percent: float | None = None
-    temperature_c: float | None = None
-    fan_speed_percent: float | None = None
-    power_w: float | None = None
-    power_limit_w: float | None = None
+    model: str | None = None
+    gpu_id: str | None = None
+    utilization_percent: float | None = None
+    memory_bus_utilization_percent: float | None = None
+    vram_total_bytes: Whole | None = None
+    vram_used_bytes: Whole | None = None
+    vram_used_percent: float | None = None
+    temperature_celsius: float | None = None
+    fan_percent: float | None = None
+    power_watts: float | None = None
+    power_limit_watts: float | None = None
+
+    encoder_percent: ClassVar[None] = None
+    decoder_percent: ClassVar[None] = None
+    memory_temperature_celsius: ClassVar[None] = None
+    energy_millijoules_total: ClassVar[None] = None
+    clock_sm_mhz: ClassVar[None] = None
+    clock_memory_mhz: ClassVar[None] = None
+    pcie_rx_bytes_per_s: ClassVar[None] = None
+    pcie_tx_bytes_per_s: ClassVar[None] = None
+    nvlink_rx_bytes_total: ClassVar[None] = None
+    nvlink_tx_bytes_total: ClassVar[None] = None
+    ecc_corrected_total: ClassVar[None] = None
+    ecc_uncorrected_total: ClassVar[None] = None
 
 
 class SentFan(msgspec.Struct, gc=False):
@@ -47,11 +76,22 @@ class SentFan(msgspec.Struct, gc=False):
     speed_rpm: float | None = None
 
 
-class SentSample(msgspec.Struct, kw_only=True):
+_SAMPLE_NAMES: Final = {
+    "cpu_percent": "cpu_usage_percent",
+    "cpu_temperature_celsius": "cpu_temperature_c",
+    # Of these two nothing is read: they are set after every reading, whatever a body says under such names.
+    "host_id": "(host_id)",
+    "taken_at_unix_us": "(taken_at_unix_us)",
+}
+
+
+class SentSample(msgspec.Struct, kw_only=True, rename=_SAMPLE_NAMES):
     """Readings of one host."""
 
+    host_id: str = ""
+    taken_at_unix_us: int = 0
     collected_at: str | None = None
-    cpu_usage_percent: float | None = None
+    cpu_percent: float | None = None
     cpu_user_percent: float | None = None
     cpu_system_percent: float | None = None
     cpu_iowait_percent: float | None = None
@@ -59,7 +99,7 @@ class SentSample(msgspec.Struct, kw_only=True):
     cpu_load_5: float | None = None
     cpu_load_15: float | None = None
     cpu_frequency_mhz: float | None = None
-    cpu_temperature_c: float | None = None
+    cpu_temperature_celsius: float | None = None
     cpu_count_logical: Whole | None = None
     cpu_count_physical: Whole | None = None
     memory_total_bytes: Whole | None = None
@@ -76,6 +116,7 @@ class SentSample(msgspec.Struct, kw_only=True):
     """``None`` stands for an entry that is no object; it is passed over, and keeps the places of the others."""
     gpus: list[SentGpu | None] | None = None
     fans: list[SentFan | None] | None = None
+    networks: ClassVar[tuple[Any, ...]] = ()
 
 
 class SentBody(SentSample, kw_only=True):

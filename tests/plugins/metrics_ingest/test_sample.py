@@ -12,11 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from appliance.devices import SERIES
 from appliance.plugin import BadInput, DiskSample, FanSample, GpuSample, HostSample
 from appliance.series.flatten import clean
 from plugins.metrics_ingest.lenient import read_leniently
 from plugins.metrics_ingest.sample import Batch, batch_of, read_batch
-from plugins.metrics_ingest.sent import ONE
+from plugins.metrics_ingest.sent import ONE, SentDisk, SentFan, SentGpu, SentSample
 
 NOW_US = 1_772_100_000_000_000
 AT = "2026-02-26T02:37:49.120000+00:00"
@@ -524,7 +525,8 @@ def outcome(data: bytes, *, leniently: bool) -> tuple[Any, ...]:
             batch = batch_of(read_leniently(data or b"{}"), series_id="box", now_unix_us=NOW_US)
         else:
             batch = read_batch(data, series_id="box", now_unix_us=NOW_US)
-        return repr(batch.incoming), batch.is_array, batch.agent()
+        incoming = [(each.sample, each.collected_at) for each in batch.incoming]
+        return repr(incoming), batch.is_array, batch.agent()
     except BadInput as error:
         return "refused", error.message, error.field, error.hint
 
@@ -607,3 +609,17 @@ def test_both_ways_of_reading_agree_on_every_number(number: bytes) -> None:
     assert outcome(data, leniently=False) == outcome(data, leniently=True)
     alone = b'{"cpu_load_1":%b}' % number
     assert outcome(alone, leniently=False) == outcome(alone, leniently=True)
+
+
+def test_what_is_sent_has_every_series_that_core_knows() -> None:
+    for kind, model in ((SentGpu, GpuSample), (SentDisk, DiskSample), (SentFan, FanSample), (SentSample, HostSample)):
+        for each in attrs.fields(model):
+            if SERIES in each.metadata:
+                assert hasattr(kind, each.name), f"{kind.__name__}.{each.name}: say that agents never send it"
+
+
+@pytest.mark.parametrize("name", ["(host_id)", "host_id", "(taken_at_unix_us)", "taken_at_unix_us"])
+@pytest.mark.parametrize("value", ["victim", 5])
+def test_no_body_chooses_the_host_or_the_moment_under_which_it_is_stored(name: str, value: object) -> None:
+    (incoming,) = read_batch(json.dumps({name: value}).encode(), series_id="box", now_unix_us=NOW_US).incoming
+    assert (incoming.sent.host_id, incoming.sent.taken_at_unix_us) == ("box", NOW_US)
