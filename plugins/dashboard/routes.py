@@ -54,6 +54,15 @@ async def events(call: Call[None]) -> Answer | Redirect:
     return _for_people(call, "events")
 
 
+@api.get("/admin", caller=ANYONE, access="public")
+async def admin(call: Call[None]) -> Redirect:
+    """Lead whoever looks for servers where the documentation of agents has them to our page of servers.
+
+    This path alone, with and without its slash: what lies below it is for programs and not ours.
+    """
+    return Redirect(location="/ui/servers")
+
+
 @api.get("/ui/static/{path:path}", caller=ANYONE, access="public")
 async def static(call: Call[None]) -> Answer:
     """Send a script, a style sheet or the icon."""

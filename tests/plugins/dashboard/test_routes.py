@@ -1,12 +1,14 @@
 """The declared paths, public all of them, and the front page."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
 from appliance.credentials.kinds import ANONYMOUS, Caller, Kind, Role
 from appliance.errors import PathNotFound
 from appliance.surface import Answer, Call, Head, Redirect
+from appliance.testing import running
 from plugins.dashboard import routes
 from plugins.dashboard.assets import read_assets
 
@@ -38,7 +40,7 @@ def test_every_path_is_public_since_pages_hold_no_data() -> None:
 
 def test_only_the_agreed_paths_are_claimed() -> None:
     for endpoint in routes.api.endpoints:
-        assert endpoint.path in {"/login", "/setup", "/favicon.ico"} or endpoint.path.startswith("/ui/")
+        assert endpoint.path in {"/login", "/setup", "/favicon.ico", "/admin"} or endpoint.path.startswith("/ui/")
 
 
 async def test_root_is_the_overview_for_browsers() -> None:
@@ -72,6 +74,35 @@ async def test_static_answers_files_of_this_edition_and_no_others() -> None:
     assert answer.content_type == "text/javascript; charset=utf-8"
     with pytest.raises(PathNotFound):
         await routes.static(call("/ui/static", values={"path": "../routes.py"}))
+
+
+BELOW_ADMIN = """
+from appliance.plugin import Call, Kind, Parts, Surface, hookimpl
+
+appliance_api = 1
+api = Surface("below", prefixes=("/admin/api",))
+
+
+@api.get("/admin/api/servers/", caller=frozenset(Kind), access="public", answer=dict)
+async def servers(call: Call[None]) -> dict[str, str]:
+    return {"from": "below"}
+
+
+@hookimpl
+def appliance_setup(core: object) -> Parts:
+    return Parts(surfaces=[api.bind(None)])
+"""
+
+
+async def test_admin_leads_to_our_servers_and_takes_nothing_of_what_lies_below(tmp_path: Path) -> None:
+    async with running(tmp_path, plugins={"below": BELOW_ADMIN}) as appliance:
+        for path in ("/admin/", "/admin"):
+            answer = await appliance.get(path)
+            assert (answer.status, answer.headers["location"]) == (302, "/ui/servers")
+        assert (await appliance.post("/admin/")).status == 405
+        assert (await appliance.get("/admin/api/servers/")).json == {"from": "below"}
+        for path in ("/admin/api/servers/1/unknown/", "/admin/api/", "/admin/login/"):
+            assert (await appliance.get(path)).status == 404
 
 
 async def test_favicon_is_answered_by_its_old_name_too() -> None:
