@@ -132,7 +132,7 @@ def is_live(credential: Credential, *, now_unix_us: int) -> bool:
 
 
 def used(credential: Credential, *, at_unix_us: int) -> Credential:
-    """Return the credential with its newest use; the clock stepping back changes nothing."""
-    if credential.last_used_unix_us is not None and credential.last_used_unix_us >= at_unix_us:
+    """Return the credential with its newest use, to the second; the clock stepping back changes nothing."""
+    if credential.last_used_unix_us is not None and credential.last_used_unix_us > at_unix_us - US:
         return credential
     return evolve(credential, last_used_unix_us=at_unix_us)

@@ -197,10 +197,11 @@ class Credentials:
         if kinds is not None and credential.kind not in kinds:
             return None
         now = self.now()
-        credential = used(credential, at_unix_us=now)
-        self._live[credential_id] = (stored, credential)
-        self._unwritten.add(credential_id)
-        return credential
+        newer = used(credential, at_unix_us=now)
+        if newer is not credential:
+            self._live[credential_id] = (stored, newer)
+            self._unwritten.add(credential_id)
+        return newer
 
     def live(self, credential_id: str) -> Credential | None:
         """Return the credential if it still counts: what long connections ask every 30 s."""

@@ -72,6 +72,7 @@ class Match:
 
 
 NO_VALUES: dict[str, str] = {}
+HOT_PATHS = 4096
 
 
 @define(eq=False)
@@ -80,6 +81,8 @@ class Table:
 
     _root: _Node = field(factory=_Node)
     _exact: dict[tuple[str, bytes], Match] = field(factory=dict)
+    _hot: dict[tuple[str, bytes], Match] = field(factory=dict)
+    """What paths of hot endpoints turned out to be; the clients that call them often call few."""
     _prefixes: list[tuple[str, Surface]] = field(factory=list)
     site: "Site | None" = None
     """Answers GETs of what nobody has declared."""
@@ -98,7 +101,7 @@ class Table:
 
     def match(self, method: str, path: bytes, *, websocket: bool = False) -> Match:
         """Find who answers ``method`` on an undecoded ``path``; never raises."""
-        found = self._exact.get((method, path)) if not websocket else None
+        found = (self._exact.get((method, path)) or self._hot.get((method, path))) if not websocket else None
         if found is not None:
             return found
         try:
@@ -118,7 +121,12 @@ class Table:
         if route is None:
             return self._not_answered(claims, wanted)
         named = dict(zip(route.names, values, strict=True)) if values else NO_VALUES
-        return Match(route, route.bound.surface, named, claims=claims)
+        match = Match(route, route.bound.surface, named, claims=claims)
+        if route.endpoint.hot and not websocket:
+            if len(self._hot) >= HOT_PATHS:
+                self._hot.clear()
+            self._hot[method, path] = match
+        return match
 
     def _not_answered(self, claims: Claims, method: str) -> Match:
         surface = next(iter(claims.methods.values())).bound.surface

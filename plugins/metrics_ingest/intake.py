@@ -88,7 +88,8 @@ class Intake:
         try:
             readings = await self.core.series.append_all(like, within=within)
         except BadInput as error:
-            raise BadInput(FAILED, field="$.sample.collected_at", hint=error.message) from None
+            path = batch.incoming[0].path if len(like) == 1 else "$"
+            raise BadInput(FAILED, field=f"{path}.collected_at", hint=error.message) from None
         accepted = sum(each.is_new for each in readings)
         self._heard(server, now, newest_at, accepted)
         if agent is not None:
@@ -113,7 +114,7 @@ class Intake:
             place = next(at for at, sample in enumerate(samples) if sample.taken_at_unix_us > now + FUTURE_US)
             raise BadInput(
                 FAILED,
-                field=f"$[{place}].collected_at",
+                field=f"{batch.incoming[place].path}.collected_at",
                 hint="it lies ahead of this appliance's clock; set the clocks of both machines (NTP)",
             )
         known = self._skewed.setdefault(server.server_id, OrderedDict())

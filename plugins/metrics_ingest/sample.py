@@ -42,6 +42,8 @@ class Incoming:
     """As it is stored: it has what a `HostSample` has."""
     collected_at: str
     """Its time in ISO 8601 with the sender's offset; ours where the sender gave none that can be read."""
+    path: str
+    """Where in the payload it stood, such as ``$.sample``."""
 
     @property
     def sample(self) -> HostSample:
@@ -119,7 +121,7 @@ def _incoming(body: SentBody, path: str, series_id: str, now_unix_us: int) -> In
         sent, path = body.sample, path + ".sample"
     time = read_time(sent.collected_at, field=f"{path}.collected_at")
     at, text = time or (now_unix_us, time_text(now_unix_us))
-    return Incoming(_completed(sent, path, series_id, at), text)
+    return Incoming(_completed(sent, path, series_id, at), text, path)
 
 
 def _completed(sent: SentSample, path: str, series_id: str, at_unix_us: int) -> SentSample:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote
 
@@ -26,7 +27,15 @@ _encode: Final = msgspec.json.encode
 
 def iso(unix_us: int | None) -> str | None:
     """Return a moment as the document writes it: ISO 8601 in UTC, microseconds unless they are 0."""
-    return None if unix_us is None else (_EPOCH + timedelta(microseconds=unix_us)).isoformat()
+    if unix_us is None:
+        return None
+    seconds, microseconds = divmod(unix_us, 1_000_000)
+    return f"{_second(seconds)}.{microseconds:06d}+00:00" if microseconds else f"{_second(seconds)}+00:00"
+
+
+@lru_cache(maxsize=256)
+def _second(unix_s: int) -> str:
+    return (_EPOCH + timedelta(seconds=unix_s)).isoformat()[:19]
 
 
 # ---------------------------------------------------------------- servers

@@ -153,7 +153,7 @@ def main() -> None:
             lambda: batch_of(read_leniently(data), series_id="box", now_unix_us=1), max(1, rounds // 10)
         ),
         "json_loads_us": best_us(lambda: json.loads(data), rounds // 10),
-        "row_us": best_us(lambda: rows_of(batch.incoming[0].sample), rounds),
+        "row_us": best_us(lambda: rows_of(batch.incoming[0].sent), rounds),
         "verdict_us": best_us(
             lambda: verdict(cpu=42.0, iowait=1.0, memory=71.0, swap=0.0, disk=64.5, gpu=98.0, disk_bytes_per_s=1e8),
             rounds,
