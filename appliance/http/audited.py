@@ -8,6 +8,7 @@ import trio
 from appliance.audit import Audit
 from appliance.errors import ApplianceError
 from appliance.http.pipeline import Exchange
+from appliance.http.requestlog import safe_path
 
 log = structlog.get_logger(__name__)
 
@@ -54,12 +55,13 @@ class RequestAudit:
 def _entry(exchange: Exchange) -> dict[str, Any]:
     head, caller = exchange.head, exchange.caller
     route = exchange.route
+    path = safe_path(head.path, head.path_values)
     return {
-        "action": f"{head.method} {route.endpoint.path if route else head.path}",
+        "action": f"{head.method} {route.endpoint.path if route else path}",
         "who_kind": caller.kind.value,
         "who_subject": caller.subject,
         "who_name": caller.name,
-        "object": head.path,
+        "object": path,
         "detail": {"status": exchange.status},
         "request_id": exchange.request_id,
         "address": head.peer[0] if head.peer is not None else "local",

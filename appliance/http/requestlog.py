@@ -1,6 +1,8 @@
 """The access log: one event per answer, secrets cut."""
 
 import time
+from collections.abc import Mapping
+from urllib.parse import unquote
 
 import structlog
 
@@ -10,8 +12,24 @@ from appliance.http.query import CREDENTIAL_NAMES
 log = structlog.get_logger("appliance.access")
 
 CUT = b"[cut]"
+SHARED_LINKS = "s"
+"""What follows ``/s/`` is the code of a shared link, which opens what it names to whoever has it."""
 MAX_QUERY_BYTES = 512
 MAX_AGENT_CHARS = 120
+
+
+def safe_path(path: str, values: Mapping[str, str]) -> str:
+    """Return the path for a log: what carries a secret is cut, also where no endpoint has taken it.
+
+    :param values: the path values of the endpoint, if one was found.
+    """
+    first, _, rest = path.lstrip("/").partition("/")
+    if rest and unquote(first) == SHARED_LINKS:
+        return f"/{SHARED_LINKS}/{CUT.decode()}"
+    for name, value in values.items():
+        if value and name in CREDENTIAL_NAMES:
+            path = path.replace(value, CUT.decode())
+    return path
 
 
 def safe_query(raw_query: bytes) -> str:
@@ -34,7 +52,7 @@ def write_access_log(exchange: Exchange) -> None:
     log.info(
         "request",
         method=head.method[:16],
-        path=head.path[:512],
+        path=safe_path(head.path, head.path_values)[:512],
         query=safe_query(head.raw_query),
         status=exchange.status,
         bytes=exchange.sent_bytes,
