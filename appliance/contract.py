@@ -15,6 +15,7 @@ from appliance.events import Events
 from appliance.host import Host
 from appliance.inventory.store import Inventory
 from appliance.ledger.store import Ledger
+from appliance.notices import Notices
 from appliance.people.store import People
 from appliance.prometheus import ScrapedHost
 from appliance.series.service import Series
@@ -38,6 +39,7 @@ class Core:
     credentials: Credentials
     people: People
     audit: Audit
+    notices: Notices
     host: Host
     now: Now
     host_id: str

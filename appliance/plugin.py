@@ -58,6 +58,7 @@ from appliance.events import Event, Events, Lagged
 from appliance.host import Host
 from appliance.ids import new_id, new_secret
 from appliance.migrations import Migration
+from appliance.notices import Notice, Notices
 from appliance.prometheus import ScrapedHost
 from appliance.rate import Rate
 from appliance.series.flatten import SampleLike, model_of
@@ -136,6 +137,8 @@ __all__ = [
     "NotAuthenticated",
     "NotAvailable",
     "NotFound",
+    "Notice",
+    "Notices",
     "Now",
     "Panel",
     "PanelContent",

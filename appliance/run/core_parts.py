@@ -55,6 +55,7 @@ class Shared(TypedDict):
     credentials: Credentials
     people: People
     audit: Audit
+    notices: Notices
     host_id: str
 
 
@@ -87,6 +88,7 @@ class CoreParts:
             credentials=self.credentials,
             people=self.people,
             audit=self.audit,
+            notices=self.notices,
             host_id=self.host_id,
         )
 

@@ -298,7 +298,6 @@ class _Inner:
             settings=self.settings,
             self_registration=lambda: self.settings.current.people.self_registration,
             agent=self.agent,
-            notices=parts.notices,
             started_unix_us=started,
             front_page=self.host.front_page,
             about=self.host.about,
