@@ -56,10 +56,10 @@ class RequestMetrics:
             "# HELP appliance_http_connections_refused_total Connections over the limit of one peer.",
             "# TYPE appliance_http_connections_refused_total counter",
             f"appliance_http_connections_refused_total {self.refused_connections}",
-            "# HELP appliance_http_request_duration_seconds Time from head to answer, by endpoint and status.",
-            "# TYPE appliance_http_request_duration_seconds histogram",
         ]
         name = "appliance_http_request_duration_seconds"
+        if self._series:  # a family without a line is none
+            lines += [f"# HELP {name} Time from head to answer, by endpoint and status.", f"# TYPE {name} histogram"]
         for (key, status), series in self._series.items():
             surface, method, path = self._labels[key]
             labels = f'surface="{surface}",method="{method}",path="{escaped(path)}",status="{status}"'

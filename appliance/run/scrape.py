@@ -3,6 +3,7 @@
 import math
 import platform
 import resource
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
@@ -10,7 +11,7 @@ from typing import Final
 import psutil
 import structlog
 import trio
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 import appliance
 from appliance.clock import Now, to_unix_s
@@ -50,6 +51,8 @@ class Scrape:
     agent: LocalAgent
     now: Now
     started_unix_us: int
+    _told: dict[tuple[str, int], str] = field(factory=dict, init=False)
+    """The last failure of each plugin's sections."""
 
     async def text(self, names: str) -> str:
         """Return all of ``/metrics``; for ``dcgm`` the figures of GPUs alone, as dcgm-exporter answers."""
@@ -68,7 +71,7 @@ class Scrape:
         sections: list[str] = []
         hosts: list[ScrapedHost] = []
         for name, parts in self.host.parts.items():
-            for section in parts.prometheus:
+            for place, section in enumerate(parts.prometheus):
                 try:
                     found = section()
                     if isinstance(found, str):
@@ -76,8 +79,17 @@ class Scrape:
                     else:
                         hosts += _checked(found)
                 except (Exception, SystemExit) as error:
-                    log.warning("metrics.section_failed", plugin=name, exc_info=error)
+                    self._tell(name, place, error)
         return sections, hosts
+
+    def _tell(self, plugin: str, section: int, error: BaseException) -> None:
+        """Log a failure once for as long as it is the same: scrapes come all day, and a traceback is long."""
+        reason = f"{type(error).__name__}: {error}"[:500]
+        if self._told.get((plugin, section)) == reason:
+            return
+        self._told[plugin, section] = reason
+        [*_, last] = traceback.extract_tb(error.__traceback__)
+        log.warning("metrics.section_failed", plugin=plugin, reason=reason, at=f"{last.filename}:{last.lineno}")
 
     # ------------------------------------------------------------ hosts
 

@@ -195,23 +195,15 @@ def test_every_figure_is_described() -> None:
 def test_the_model_has_no_figure_that_is_neither_written_nor_left_out_on_purpose() -> None:
     # Names for people, and what would be one series for each process.
     left_out = {"gpu_id", "gpu_index", "model", "taken_at_unix_us", "performance_state", "processes", "missing"}
-    live = evolve(
-        whole().gpus[0],
-        **dict.fromkeys(
-            (
-                "pcie_link_generation",
-                "pcie_link_width",
-                "remapped_rows_corrected",
-                "remapped_rows_uncorrected",
-                "ecc_corrected_lifetime",
-                "ecc_uncorrected_lifetime",
-            ),
-            7,
-        ),
-        remap_pending=False,
-        remap_failed=False,
-        throttle_reasons=(),
-    )
+    counted: dict[str, Any] = {
+        "pcie_link_generation": 5,
+        "pcie_link_width": 16,
+        "remapped_rows_corrected": 1,
+        "remapped_rows_uncorrected": 2,
+        "ecc_corrected_lifetime": 3,
+        "ecc_uncorrected_lifetime": 4,
+    }
+    live = evolve(whole().gpus[0], remap_pending=False, remap_failed=False, throttle_reasons=(), **counted)
     sample = evolve(whole(), gpus=(live,))
     names = {name.removeprefix("appliance_gpu_") for name in parse(hosts_text([scraped(sample, live=sample)]))}
     renamed = {
