@@ -3,6 +3,7 @@
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Final
 
 from attrs import define, field
@@ -268,6 +269,8 @@ class Servers:
 
         await self.core.database.write(write, on_commit=follow)
         await self.core.series.forget(server.series_id)
+        with suppress(NotFound):  # it has never reported
+            await self.core.inventory.forget(server.series_id)
 
     async def ensure_local(self, hostname: str) -> Server:
         """Return the server that is the host we run on, registering it at the first start."""
