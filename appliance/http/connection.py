@@ -27,6 +27,8 @@ log = structlog.get_logger("appliance.http")
 RECEIVE_BYTES = 65_536
 QUICK_WRITES = 16
 APP_GRACE_SECONDS = 5.0
+USE_HTTPS = b"This port speaks TLS: use https:// in place of http://\n"
+"""What a client that speaks plain HTTP to a TLS listener is told."""
 
 
 class ConnectionTasks(TaskGroup):
@@ -167,14 +169,44 @@ class Connection:
             group.finish()
 
     async def _shake_hands(self, stream: "trio.SSLStream[trio.SocketStream]") -> bool:
-        """Whether TLS is up within the time of a head; whatever else the other side does ends the connection."""
+        """Whether TLS is up within the time of a head; whatever else the other side does ends the connection.
+
+        Who speaks plain HTTP is told so. It begins with the name of a method, TLS with the byte 0x16; that byte is
+        looked at, not taken.
+        """
+        is_plain_http = False
         try:
             with self.handshake:
                 self.handshake.deadline = trio.current_time() + self.limits.head_seconds
-                await stream.do_handshake()
-        except (trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError):
+                is_plain_http = (await self._transport.socket.recv(1, socket.MSG_PEEK)).isalpha()
+                if not is_plain_http:
+                    await stream.do_handshake()
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):  # ssl.SSLError is an OSError
+            return False
+        if is_plain_http:
+            await self._refuse_plain_http()
             return False
         return not self.handshake.cancelled_caught
+
+    async def _refuse_plain_http(self) -> None:
+        """Say what to do in plain HTTP, and drop what comes until the other side has read it."""
+        self._stream = self._transport
+        headers = [
+            *self.server.config.response_headers("h11"),
+            (b"content-type", b"text/plain; charset=utf-8"),
+            (b"content-length", b"%d" % len(USE_HTTPS)),
+            (b"connection", b"close"),
+        ]
+        head = b"".join(b"%b: %b\r\n" % header for header in headers)
+        await self._write(b"HTTP/1.1 400 \r\n" + head + b"\r\n" + USE_HTTPS)
+        await self._end()
+        dropped = 0
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError), self.scope:
+            while dropped <= self.limits.linger_bytes:
+                data = await self._transport.receive_some(RECEIVE_BYTES)
+                if not data:
+                    break
+                dropped += len(data)
 
     async def _read(self) -> None:
         protocol, dropped = self._protocol, 0

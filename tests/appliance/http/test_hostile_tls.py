@@ -66,6 +66,59 @@ async def test_server_answers_others_after_a_hostile_sequence(
         await still_answers(running, certificate)
 
 
+PLAIN = {
+    "a request": request("GET", "/kit/hello"),
+    "a request with a body": request("POST", "/kit/echo", body=b"x" * 100_000),
+    "half a head": b"GET / HT",
+    "one letter": b"G",
+    "the preface of HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+async def test_plain_http_is_answered_with_a_line_that_names_https(
+    tmp_path: Path, certificate: Certificate, name: str
+) -> None:
+    async with serving_tls(tmp_path, certificate, limits=Limits()) as running:
+        client = await running.connect()
+        await client.send(PLAIN[name])
+        reply = await client.reply()
+        assert (reply.status, reply.headers["content-type"]) == (400, "text/plain; charset=utf-8")
+        assert reply.headers["connection"] == "close"
+        assert reply.body.count(b"\n") == 1
+        assert b"https://" in reply.body
+        assert await client.is_closed(seconds=1)
+        await trio.aclose_forcefully(client.stream)
+        await running.until_connections(0)
+        await still_answers(running, certificate)
+
+
+@pytest.mark.parametrize("stays", [True, False], ids=["says nothing more", "goes on sending"])
+async def test_plain_http_holds_its_connection_no_longer_than_a_moment(
+    tmp_path: Path, certificate: Certificate, stays: bool
+) -> None:
+    async with serving_tls(tmp_path, certificate) as running:
+        client = await running.connect()
+        await client.send(b"GET / HTTP/1.1\r\n")
+        before = trio.current_time()
+        async with trio.open_nursery() as nursery:
+
+            async def goes_on() -> None:
+                try:
+                    while True:
+                        await client.send(b"x" * 1_000)
+                        await trio.sleep(0.01)
+                except trio.BrokenResourceError:
+                    return
+
+            if not stays:
+                nursery.start_soon(goes_on)
+            await running.until_connections(0)
+            nursery.cancel_scope.cancel()
+        assert trio.current_time() - before < 4
+        await still_answers(running, certificate)
+
+
 HELLO_CUT = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"r" * 40
 
 
@@ -105,7 +158,7 @@ async def test_dripping_handshake_does_not_rearm_its_deadline(tmp_path: Path, ce
         await still_answers(running, certificate)
 
 
-@pytest.mark.parametrize("junk", [request("GET", "/kit/hello"), b"\x00" * 100_000, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"])
+@pytest.mark.parametrize("junk", [b"\x00" * 100_000, b"\x15GET / HTTP/1.1\r\n\r\n", b"\r\nGET / HTTP/1.1\r\n\r\n"])
 async def test_what_is_no_tls_is_turned_away_at_once(tmp_path: Path, certificate: Certificate, junk: bytes) -> None:
     async with serving_tls(tmp_path, certificate, limits=Limits()) as running:
         client = await running.connect()
