@@ -1,4 +1,4 @@
-"""Core's own endpoints without a running appliance: straight on the database, for commands of this host's admin.
+"""The endpoints of core and plugins without a running appliance: straight on the database, for this host's admin.
 
 The same handlers and the same rules as over the control socket, so a command prints the same either way. The data
 directory is held meanwhile: a start, or a second command, is told who holds it.
@@ -7,11 +7,12 @@ directory is held meanwhile: a start, or a second command, is told who holds it.
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from attrs import frozen
 
-from appliance.data_folder import lock_data_folder, open_data_folder
+from appliance.data_folder import DataFolder, lock_data_folder, open_data_folder
 from appliance.database import Database
 from appliance.errors import NotAvailable
 from appliance.http.auth import Access, ListenerRules
@@ -23,7 +24,8 @@ from appliance.people.sessions import CookieNames
 from appliance.run.core_parts import MIGRATIONS, CoreParts, open_core
 from appliance.run.listening import PublicUrl, policy
 from appliance.run.options import Options
-from appliance.run.plugins import Configured, PluginHost, configure
+from appliance.run.plugin_core import core_for
+from appliance.run.plugins import Configured, PluginHost, bring_up_tables, configure
 from appliance.run.state import ApplianceState
 from appliance.run.surfaces import core_surfaces
 from appliance.settings import Change, LiveSettings
@@ -43,7 +45,7 @@ class Answered:
 
 @frozen
 class Offline:
-    """Core's endpoints on an open database."""
+    """The endpoints on an open database."""
 
     edge: Edge
     table: Table
@@ -83,13 +85,17 @@ async def offline(options: Options) -> AsyncIterator[Offline]:
                 folder.database, migrations=MIGRATIONS, now=options.now, backups=folder.backups
             ) as database:
                 settings = LiveSettings(configured.loaded.settings)
+                await bring_up_tables(configured.plugins, database)
                 parts = await open_core(database, folder, settings, options)
-                yield _composed(parts, configured, settings, options)
+                await parts.series.recover()
+                yield _composed(parts, configured, settings, options, folder)
         finally:
             configured.plugins.close()
 
 
-def _composed(parts: CoreParts, configured: Configured, settings: LiveSettings, options: Options) -> Offline:
+def _composed(
+    parts: CoreParts, configured: Configured, settings: LiveSettings, options: Options, folder: DataFolder
+) -> Offline:
     access = Access(
         credentials=parts.credentials,
         people=parts.people,
@@ -100,6 +106,8 @@ def _composed(parts: CoreParts, configured: Configured, settings: LiveSettings, 
     )
     edge = Edge(authenticate=access.authenticate)
     host = PluginHost(configured.plugins, Supervisor(parts.events, options.now), parts.events)
+    # Their services do not run; what their endpoints keep is in the database.
+    host.set_up(partial(core_for, parts, folder, settings, PublicUrl(settings), options))
     agent = LocalAgent(
         host_id=parts.host_id,
         backends=(),
@@ -125,7 +133,8 @@ def _composed(parts: CoreParts, configured: Configured, settings: LiveSettings, 
         reload=_not_running_reload,
         stop=_not_running_stop,
     )
-    return Offline(edge, edge.table([one.bind(state) for one in core_surfaces()]))
+    surfaces = [one.bind(state) for one in core_surfaces()]
+    return Offline(edge, edge.table([*surfaces, *(one for made in host.parts.values() for one in made.surfaces)]))
 
 
 def _not_running() -> NotAvailable:

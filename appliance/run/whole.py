@@ -15,19 +15,16 @@ import trio
 from attrs import define, field, frozen
 
 import appliance
-from appliance.contract import Core
 from appliance.data_folder import DataFolder, lock_data_folder, open_data_folder
 from appliance.database import Database
 from appliance.errors import ApplianceError
 from appliance.failed_starts import FailedStarts
-from appliance.http.api.callers import end_session
 from appliance.http.auth import Access
 from appliance.http.control import ControlSocket, control_socket
 from appliance.http.pipeline import Edge, Exchange
 from appliance.http.requestlog import write_access_log
 from appliance.http.routing import ClaimConflict
 from appliance.http.server import serve
-from appliance.loading import Plugin
 from appliance.local_agent.service import LocalAgent
 from appliance.people.sessions import CookieNames
 from appliance.run.core_parts import MIGRATIONS, CoreParts, open_core
@@ -35,6 +32,7 @@ from appliance.run.failures import NO_CRASH, PathsClash, leaves
 from appliance.run.greeting import device_lines, door_lines, first_lines
 from appliance.run.listening import Bound, PublicUrl, bound_listeners, compose, limits_of, policy, rules
 from appliance.run.options import Options
+from appliance.run.plugin_core import core_for
 from appliance.run.plugins import Configured, PluginHost, bring_up_tables, configure, device_backends
 from appliance.run.readiness import Report
 from appliance.run.scrape import Scrape
@@ -154,7 +152,7 @@ class _Whole:
                 await supervisor.start(sampling, "core", [agent])
                 url = PublicUrl(settings, bound)
                 host = PluginHost(plugins, supervisor, parts.events)
-                host.set_up(partial(self._core_for, parts, settings, url))
+                host.set_up(partial(core_for, parts, self.folder, settings, url, options))
                 plugins.check_required(settings.current.loading.required)
                 async with _layer() as plugin_services:
                     for name, made in host.parts.items():
@@ -163,20 +161,6 @@ class _Whole:
                     with control_socket(self.folder, options.environment) as control:
                         inner = _Inner(self, configured, settings, parts, supervisor, agent, host, url, bound, control)
                         await inner.run(task_status)
-
-    def _core_for(self, parts: CoreParts, settings: LiveSettings, url: PublicUrl, plugin: Plugin) -> Core:
-        own = self.folder.plugin_data / plugin.name
-        own.mkdir(mode=0o700, exist_ok=True)
-        return Core(
-            **parts.shared(),
-            name=plugin.name,
-            settings=settings.current.plugin(plugin.name).own,
-            host=self.options.host,
-            now=self.options.now,
-            public_url=url,
-            end_session=partial(end_session, parts.credentials, parts.audit, CookieNames(parts.host_id)),
-            folder=own,
-        )
 
     def ready(self) -> None:
         """Take note that the start has succeeded."""
