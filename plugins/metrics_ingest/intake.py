@@ -71,9 +71,7 @@ class Intake:
         def within(connection: sqlite3.Connection, stored: Sequence[Stored]) -> None:
             made.clear()
             count = sum(one.is_new for one in stored)
-            if not store.sampled(
-                connection, server.server_id, seen_unix_us=now, at_unix_us=newest_at, count=count
-            ):
+            if not store.sampled(connection, server.server_id, seen_unix_us=now, at_unix_us=newest_at, count=count):
                 raise Forbidden(DISABLED)
             for sample, one in zip(like, stored, strict=True):
                 found = figures(sample, one.rates)

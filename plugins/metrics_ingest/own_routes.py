@@ -112,7 +112,13 @@ async def servers(call: Call[None]) -> ServerPage:
 
 
 @api.post(
-    "/api/appliance/servers", caller=PERSON, role=Role.USER, body=NewServer, answer=Issued, status=201, limit_bytes=65_536
+    "/api/appliance/servers",
+    caller=PERSON,
+    role=Role.USER,
+    body=NewServer,
+    answer=Issued,
+    status=201,
+    limit_bytes=65_536,
 )
 async def register(call: Call[NewServer]) -> Issued:
     """Register a server; whoever does so owns it."""

@@ -21,5 +21,3 @@ class MetricsSettings:
         help="A server that has not reported for so long, and for ten of its intervals, counts as silent.",
         validator=and_(ge(5), le(86_400)),
     )
-
-

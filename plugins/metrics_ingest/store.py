@@ -188,11 +188,14 @@ def verdicts(
         " ORDER BY at_unix_us DESC LIMIT 1",
         (server_id, from_unix_us),
     ).fetchall()
-    return first + connection.execute(
-        "SELECT at_unix_us, code FROM metrics_ingest_verdict WHERE server_id = ? AND at_unix_us > ? AND at_unix_us < ?"
-        " ORDER BY at_unix_us",
-        (server_id, from_unix_us, to_unix_us),
-    ).fetchall()
+    return (
+        first
+        + connection.execute(
+            "SELECT at_unix_us, code FROM metrics_ingest_verdict WHERE server_id = ? AND at_unix_us > ? AND at_unix_us < ?"
+            " ORDER BY at_unix_us",
+            (server_id, from_unix_us, to_unix_us),
+        ).fetchall()
+    )
 
 
 def prune_verdicts(connection: sqlite3.Connection, server_ids: Sequence[int], before_unix_us: int) -> None:
