@@ -15,7 +15,12 @@ from appliance.cli.session import Session
 @global_options
 @click.pass_obj
 def serve(session: Session, listen: tuple[str, ...]) -> int:
-    """Run the appliance on this host until SIGTERM or Ctrl-C."""
+    """Run the appliance on this host until SIGTERM or Ctrl-C.
+
+    The first of them stops in order: requests in flight may finish within [server] drain_seconds, and the exit status
+    is 0. The second does not wait and ends the process by that signal, which a shell shows as 143 or 130; whatever was
+    acknowledged is on disk. Status 1: the start has failed; 2: the configuration has mistakes.
+    """
     session.become_owner()
     from appliance.run import serve as run
 

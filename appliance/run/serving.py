@@ -29,7 +29,11 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def serve(data_dir: Path, config_file: Path | None = None, listen: Sequence[str] = ()) -> int:
-    """Run the appliance until it is asked to stop; return the exit status: 0, 1 failed, 2 configuration."""
+    """Run the appliance until it is asked to stop; return the exit status: 0, 1 failed, 2 configuration.
+
+    Asked a second time it does not return: the process ends by that signal, so that whoever started it sees (as -15, or
+    143 in a shell) that it did not stop in order. Service managers take SIGTERM and SIGINT for a clean end.
+    """
     os.umask(0o077)  # whatever we or a plugin write is for nobody else
     notifier = Notifier.from_environment(os.environ)
     options = Options(

@@ -48,16 +48,35 @@ def test_stop_waits_no_longer_than_drain_seconds(fresh: Product) -> None:
     assert "Traceback" not in fresh.log
 
 
-def test_second_sigterm_does_not_wait(fresh: Product) -> None:
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGINT), (signal.SIGINT, signal.SIGTERM)],
+    ids=lambda one: one.name,
+)
+def test_second_signal_ends_the_process_at_once_by_that_signal_and_says_so(
+    fresh: Product, first: signal.Signals, second: signal.Signals
+) -> None:
     fresh.config.write_text("[server]\ndrain_seconds = 60\n")
     fresh.start()
     one, _ = in_flight(fresh)
     with one:
-        fresh.process.send_signal(signal.SIGTERM)
+        fresh.process.send_signal(first)
         until(lambda: "stopping" in fresh.log)
-        assert fresh.stop() == -signal.SIGTERM
+        assert "stopped_at_once" not in fresh.log
+        before = time.monotonic()
+        assert fresh.stop(second) == -second
+        assert time.monotonic() - before < 3
+    [line] = [line for line in fresh.log.splitlines() if "stopped_at_once" in line]
+    assert second.name in line
+    assert "Traceback" not in fresh.log
     fresh.start()
     assert fresh.get("/readyz").json()["ready"] is True
+
+
+def test_help_of_serve_says_how_it_ends(fresh: Product) -> None:
+    said = " ".join(fresh.command("serve", "--help").stdout.split())
+    assert "the exit status is 0" in said
+    assert "143 or 130" in said
 
 
 def test_sighup_applies_live_settings_lists_the_others_and_a_broken_file_changes_nothing(served: Product) -> None:
