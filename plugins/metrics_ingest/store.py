@@ -55,6 +55,9 @@ INSERT INTO metrics_ingest_verdict (server_id, at_unix_us, code) VALUES (?, ?, ?
 ON CONFLICT DO UPDATE SET code = excluded.code"""
 _KEEP_VERDICT: Final = """
 INSERT INTO metrics_ingest_verdict (server_id, at_unix_us, code) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"""
+_CHANGES: Final = """
+SELECT at_unix_us, code FROM metrics_ingest_verdict WHERE server_id = ? AND at_unix_us > ? AND at_unix_us < ?
+ ORDER BY at_unix_us"""
 # The one in effect at the border stays, so that what follows it is known.
 _PRUNE: Final = """
 DELETE FROM metrics_ingest_verdict WHERE server_id = :server_id AND at_unix_us <
@@ -188,14 +191,8 @@ def verdicts(
         " ORDER BY at_unix_us DESC LIMIT 1",
         (server_id, from_unix_us),
     ).fetchall()
-    return (
-        first
-        + connection.execute(
-            "SELECT at_unix_us, code FROM metrics_ingest_verdict WHERE server_id = ? AND at_unix_us > ? AND at_unix_us < ?"
-            " ORDER BY at_unix_us",
-            (server_id, from_unix_us, to_unix_us),
-        ).fetchall()
-    )
+    span = (server_id, from_unix_us, to_unix_us)
+    return first + connection.execute(_CHANGES, span).fetchall()
 
 
 def prune_verdicts(connection: sqlite3.Connection, server_ids: Sequence[int], before_unix_us: int) -> None:
