@@ -41,6 +41,49 @@ def test_endpoint_opens_with_its_answers_and_the_filter_finds_it(logged_in: Page
     expect(logged_in.locator("details:visible")).to_have_count(0)
 
 
+PROSE = {
+    "Says ``a < b`` and `why`.": "Says <code>a &lt; b</code> and <code>why</code>.",
+    "``<img src=x onerror='window.ran = 1'>`` <b>bold</b>": (
+        "<code>&lt;img src=x onerror='window.ran = 1'&gt;</code> &lt;b&gt;bold&lt;/b&gt;"
+    ),
+    "A ``lone pair, a lone ` and ```three``` stay": "A ``lone pair, a lone ` and ```three``` stay",
+    "``````": "``````",
+    "": "",
+}
+
+
+def test_what_stands_between_backticks_is_shown_as_code_and_never_as_markup(logged_in: Page, site: Served) -> None:
+    operations = {
+        f"/case/{number}": {
+            "get": {
+                "summary": text,
+                "description": text,
+                "parameters": [{"name": "x", "in": "query", "description": text}],
+                "responses": {"404": {"description": text}},
+            }
+        }
+        for number, text in enumerate(PROSE)
+    }
+    logged_in.route("**/openapi.json", lambda route: route.fulfill(json={"paths": operations, "components": {}}))
+    logged_in.goto(f"{site.base}/docs")
+    expect(logged_in.locator("main details")).to_have_count(len(PROSE))
+    for number, shown in enumerate(PROSE.values()):
+        one = logged_in.locator("main details").nth(number)
+        one.locator("summary").click()
+        assert one.locator(".about").inner_html() == shown
+        assert one.locator("tr td:last-child").inner_html() == shown
+        assert one.locator("p").inner_html() == f"<strong>404</strong> {shown}"
+        if shown:
+            assert one.locator("pre").inner_html() == shown
+    assert logged_in.evaluate("window.ran") is None
+
+
+def test_no_backtick_of_a_docstring_is_left_in_the_list(logged_in: Page, site: Served) -> None:
+    logged_in.goto(f"{site.base}/docs")
+    expect(logged_in.locator("main details .about code").first).to_be_visible()
+    assert "`" not in logged_in.locator("main").inner_text()
+
+
 def test_injected_script_is_stopped_by_the_policy(logged_in: Page, site: Served) -> None:
     logged_in.goto(f"{site.base}/docs")
     expect(logged_in.locator("main details").first).to_be_visible()

@@ -8,6 +8,18 @@ function make(name, attributes, ...children) {
   return node;
 }
 
+// What stands between backticks, one or two, is code: nodes to append, every one of them made of text.
+function prose(text) {
+  const nodes = [];
+  let end = 0;
+  for (const found of text.matchAll(/(`+)([^`]+)\1(?!`)/g)) {
+    if (found[1].length > 2 || text[found.index - 1] === "`") continue;
+    nodes.push(text.slice(end, found.index), make("code", {}, found[2]));
+    end = found.index + found[0].length;
+  }
+  return [...nodes, text.slice(end)];
+}
+
 function resolved(schema, doc, depth = 0) {
   if (!schema || typeof schema !== "object" || depth > 6) return schema;
   if (Array.isArray(schema)) return schema.map((one) => resolved(one, doc, depth + 1));
@@ -29,22 +41,22 @@ function parameterTable(parameters) {
   if (!parameters || !parameters.length) return null;
   const rows = parameters.map((one) => make("tr", {},
     make("td", { class: "path" }, one.name), make("td", {}, one.in), make("td", {}, one.required ? "required" : ""),
-    make("td", {}, make("code", {}, JSON.stringify(one.schema || {}))), make("td", {}, one.description || "")));
+    make("td", {}, make("code", {}, JSON.stringify(one.schema || {}))), make("td", {}, ...prose(one.description || ""))));
   return make("table", {}, make("tbody", {}, ...rows));
 }
 
 function endpoint(path, method, operation, doc) {
   const body = make("div", {});
-  const node = make("details", { "data-words": `${method} ${path} ${operation.summary || ""}`.toLowerCase() },
+  const node = make("details", { "data-words": `${method} ${path} ${operation.summary || ""}`.replaceAll("`", "").toLowerCase() },
     make("summary", {}, make("span", { class: "method" }, method.toUpperCase()), make("span", { class: "path" }, path),
-      make("span", { class: "about" }, operation.summary || "")), body);
+      make("span", { class: "about" }, ...prose(operation.summary || ""))), body);
   node.addEventListener("toggle", () => {
     if (!node.open || body.childNodes.length) return;
-    if (operation.description) body.append(make("pre", {}, operation.description));
+    if (operation.description) body.append(make("pre", {}, ...prose(operation.description)));
     for (const part of [parameterTable(operation.parameters),
       schemaBlock("Body", (operation.requestBody || {}).content, doc)]) if (part) body.append(part);
     for (const [status, answer] of Object.entries(operation.responses || {})) {
-      body.append(make("p", {}, make("strong", {}, status), ` ${answer.description}`));
+      body.append(make("p", {}, make("strong", {}, status), " ", ...prose(answer.description || "")));
       if (status < "300") body.append(schemaBlock("Answer", answer.content, doc) || "");
     }
   });
