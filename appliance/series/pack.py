@@ -22,7 +22,7 @@ VERSION: Final = 1
 
 Gauges = Sequence[float | None]
 Counters = Sequence[int | None]
-Spread = Callable[[tuple[Any, ...]], tuple[Any, ...]]
+Spread = Callable[[Sequence[Any]], tuple[Any, ...]]
 
 
 class UnknownFormat(ValueError):
@@ -141,6 +141,39 @@ class Row:
     counters: Counters
     blob: bytes | None = field(default=None, eq=False, repr=False)
     """The device values as stored, where they have been packed already."""
+
+    def gauge(self, name: str) -> float | None:
+        """Return one gauge of the host itself (``cpu_percent``); quick."""
+        return self.host_gauges[_HOST_GAUGES[name]]
+
+    def column(self, metric: str) -> Sequence[float | None]:
+        """Return one gauge of every device of a kind, in the sample's order (``gpu.utilization_percent``); quick."""
+        return _column(self.layout, metric)(self.gauges)
+
+    def device_count(self, kind: str) -> int:
+        """Return how many devices of a kind (``gpu``) the host has."""
+        return len(self.layout.keys[_KIND_PLACES[kind]])
+
+
+_HOST_GAUGES: Final = {name: place for place, name in enumerate(HOST.gauges)}
+_KIND_PLACES: Final = {kind.prefix: place for place, kind in enumerate(KINDS)}
+
+
+@lru_cache(maxsize=4096)
+def _column(layout: Layout, metric: str) -> Spread:
+    return picker(layout, "gauges", metric)
+
+
+def picker(layout: Layout, names: str, metric: str) -> Spread:
+    """Return what picks one field of every device of a kind from all device values; see `Layout.slots`."""
+    kind, _, field_name = metric.partition(".")
+    slots = enumerate(layout.slots(names))
+    places = [place for place, (prefix, _, name) in slots if (prefix, name) == (kind, field_name)]
+    if not places:
+        return lambda values: ()
+    if len(places) == 1:
+        return lambda values: (values[places[0]],)
+    return itemgetter(*places)
 
 
 def pack_devices(row: Row) -> bytes:

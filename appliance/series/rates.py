@@ -15,7 +15,7 @@ from attrs import field, frozen
 
 from appliance.series.fields import HOST, KINDS, RATE_LIMITS, RATE_SCALES
 from appliance.series.limits import MAX_MAGNITUDE, RATE_GAP_SECONDS
-from appliance.series.pack import Counters, Layout, Row
+from appliance.series.pack import Counters, Layout, Row, Spread, picker
 
 GAP_US: Final = RATE_GAP_SECONDS * 1_000_000
 PACE_GAPS: Final = 10
@@ -89,10 +89,8 @@ def _places(before: Layout, after: Layout) -> tuple[int | None, ...]:
 
 
 @lru_cache(maxsize=4096)
-def _column(layout: Layout, metric: str) -> tuple[int, ...]:
-    kind, _, rate = metric.partition(".")
-    slots = layout.slots("rates")
-    return tuple(place for place, (prefix, _, name) in enumerate(slots) if prefix == kind and name == rate)
+def _column(layout: Layout, metric: str) -> Spread:
+    return picker(layout, "rates", metric)
 
 
 def host_rates(before: Row | None, row: Row) -> list[float | None]:
@@ -150,8 +148,7 @@ class Rates:
 
     def column(self, metric: str) -> Sequence[float | None]:
         """Return one rate of every device of a kind, in the sample's order (``disk.busy_percent``); quick."""
-        places = _column(self.layout, metric)
-        return [self.device_values[place] for place in places]
+        return _column(self.layout, metric)(self.device_values)
 
     def _of(self, prefix: str) -> Mapping[str, Mapping[str, float | None]]:
         values = iter(self.device_values)

@@ -49,6 +49,16 @@ def test_sample_comes_back_from_its_row_as_it_was(sample: HostSample) -> None:
     assert sample_of("h", evolve(row, counters=counters, gauges=gauges)) == sample
 
 
+@given(samples())
+def test_row_gives_single_gauges_as_the_sample_has_them(sample: HostSample) -> None:
+    row = row_of(clean(sample))
+    assert row.gauge("cpu_percent") == sample.cpu_percent
+    for metric, devices in (("gpu.power_watts", sample.gpus), ("fan.speed_rpm", sample.fans), ("disk.none", ())):
+        assert list(row.column(metric)) == [getattr(each, metric.partition(".")[2]) for each in devices]
+    counts = [row.device_count(kind) for kind in ("gpu", "disk", "network", "fan")]
+    assert counts == [len(sample.gpus), 0, 0, len(sample.fans)]
+
+
 @given(st.binary(max_size=80))
 def test_foreign_blob_is_refused(blob: bytes) -> None:
     layout = layout_of(HostSample(host_id="h", taken_at_unix_us=START))
