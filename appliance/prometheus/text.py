@@ -66,8 +66,12 @@ def family(name: str, words: str, kind: str, labels: Iterable[str], values: Sequ
 
 def text_of(pieces: Iterable[str]) -> str:
     """Join pieces that begin with their line break into whole lines."""
-    joined = "".join(pieces)
-    return f"{joined[1:]}\n" if joined else ""
+    parts = list(pieces)
+    if not parts:
+        return ""
+    parts[0] = parts[0][1:]
+    parts.append("\n")
+    return "".join(parts)
 
 
 @define(eq=False)

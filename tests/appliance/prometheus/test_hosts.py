@@ -10,34 +10,11 @@ from appliance.devices import FilesystemSample, Gpu, GpuSample, HostSample
 from appliance.prometheus import ScrapedHost, hosts_text
 from appliance.prometheus.families import COUNTERS, DCGM, GAUGES, WORDS
 from appliance.series.fields import HOST, KINDS
-from appliance.series.flatten import read
+from tests.appliance.prometheus.hosts_kit import everything, scraped, whole
 from tests.appliance.prometheus.parsing import Sample, parse
-from tests.appliance.series.conftest import START, Box
+from tests.appliance.series.conftest import START
 
 MIB = 2**20
-
-
-def scraped(sample: HostSample, **more: Any) -> ScrapedHost:
-    """Return a host as a plugin gives it."""
-    names = {"host_id": sample.host_id, "server": sample.host_id, "hostname": f"{sample.host_id}.example"}
-    return ScrapedHost(**(names | more), row=read(sample)[1])
-
-
-def whole(host_id: str = "box") -> HostSample:
-    """Return a sample that reports every field that becomes a series, each with a value of its own."""
-    sample = Box(host_id=host_id).sample(START)
-    value = 1000
-
-    def filled(item: Any, kind: Any) -> Any:
-        nonlocal value
-        changes = {}
-        for name in (*kind.gauges, *kind.counters):
-            value += 1
-            changes[name] = value
-        return evolve(item, **changes)
-
-    devices = {kind.attribute: tuple(filled(each, kind) for each in getattr(sample, kind.attribute)) for kind in KINDS}
-    return evolve(filled(sample, HOST), **devices)
 
 
 def values(samples: list[Sample], **labels: str) -> list[float]:
@@ -195,16 +172,7 @@ def test_every_figure_is_described() -> None:
 def test_the_model_has_no_figure_that_is_neither_written_nor_left_out_on_purpose() -> None:
     # Names for people, and what would be one series for each process.
     left_out = {"gpu_id", "gpu_index", "model", "taken_at_unix_us", "performance_state", "processes", "missing"}
-    counted: dict[str, Any] = {
-        "pcie_link_generation": 5,
-        "pcie_link_width": 16,
-        "remapped_rows_corrected": 1,
-        "remapped_rows_uncorrected": 2,
-        "ecc_corrected_lifetime": 3,
-        "ecc_uncorrected_lifetime": 4,
-    }
-    live = evolve(whole().gpus[0], remap_pending=False, remap_failed=False, throttle_reasons=(), **counted)
-    sample = evolve(whole(), gpus=(live,))
+    sample = everything()
     names = {name.removeprefix("appliance_gpu_") for name in parse(hosts_text([scraped(sample, live=sample)]))}
     renamed = {
         "throttle_reasons": "throttled",
