@@ -134,7 +134,8 @@ class Ledger:
                 _put(connection, taken_over, is_new=False)
             connection.execute(_SET_WALL_AHEAD, {"wall_ahead_us": 0})
 
-        await database.write(write)
+        if database.read_now(_is_anything_left):  # a start writes nothing that it need not
+            await database.write(write)
         return cls(database, inventory, clock)
 
     def bookings(self) -> list[Booking]:
@@ -280,6 +281,10 @@ class Ledger:
     def _lose_all(self, bookings: list[Booking]) -> None:
         for booking in bookings:
             self._lose(booking)
+
+
+def _is_anything_left(connection: sqlite3.Connection) -> bool:
+    return bool(_load(connection)) or connection.execute(_WALL_AHEAD).fetchone() != (0,)
 
 
 def _load(connection: sqlite3.Connection) -> dict[Holder, Booking]:

@@ -257,3 +257,26 @@ async def test_clock_that_was_not_set_costs_no_write(books: Books, tmp_path: Pat
     books.clock.set_by(2)
     await books.ledger.keep_clock()
     assert (tmp_path / "appliance.db-wal").stat().st_size > before
+
+
+async def test_clock_that_was_set_while_nothing_was_booked_moves_no_lease_of_the_next_run(tmp_path: Path) -> None:
+    clock = Clock()
+    async with opened(tmp_path) as database:
+        ledger = await made(database, clock)
+        clock.set_by(DAY)
+        await ledger.keep_clock()
+    async with opened(tmp_path) as database:
+        ledger = await made(database, clock, went_down_at_unix_us=clock())
+        got = await ledger.book(ONE, HALF, lease_seconds=60)
+    async with opened(tmp_path) as database:
+        ledger = await made(database, clock, went_down_at_unix_us=clock())
+        assert ledger.booking(ONE).lease_ends_unix_us == got.booked_at_unix_us + 180 * SECOND
+
+
+async def test_start_with_nothing_booked_writes_nothing(tmp_path: Path) -> None:
+    clock = Clock()
+    async with opened(tmp_path) as database:
+        await made(database, clock)
+        before = (tmp_path / "appliance.db-wal").stat().st_size
+        await Ledger.load(database, Inventory(database, local_host_id="h"), clock, went_down_at_unix_us=clock())
+        assert (tmp_path / "appliance.db-wal").stat().st_size == before
