@@ -8,7 +8,6 @@ from attrs.validators import max_len, optional
 
 from appliance.plugin import (
     PERSON,
-    Answer,
     BadInput,
     Call,
     Forbidden,

@@ -1,10 +1,7 @@
-"""The endpoints of the documented API that take samples in and show the newest; history and notifications add theirs."""
+"""The documented endpoints that take samples in and show the newest; history, notifications, accounts add theirs."""
 
 import zlib
-from collections.abc import AsyncIterator
 from typing import Any, Final
-
-import msgspec
 
 from appliance.plugin import (
     PERSON,
@@ -17,14 +14,13 @@ from appliance.plugin import (
     Head,
     Kind,
     NotAuthenticated,
-    Role,
     Surface,
     TooLarge,
 )
 
-from . import history_routes, notification_routes, wire
+from . import account_routes, history_routes, notification_routes, wire
 from .intake import DISABLED
-from .models import SURFACE, Server
+from .models import SURFACE
 from .sample import read_batch
 from .state import State
 
@@ -37,8 +33,8 @@ NO_STORE: Final = (("Cache-Control", "no-store"),)
 
 def authenticate(head: Head, state: State) -> Caller | None:
     """Decide who posts samples, in the document's order: 404, 403, 401; leave all else to core."""
-    head.connection.setdefault(wire.PUBLIC_URL, state.core.public_url())
     if not head.path.startswith(INGEST):
+        head.connection[wire.PUBLIC_URL] = state.core.public_url()
         return None
     slug = head.path_values.get("slug", "")
     server = state.servers.named(slug)
@@ -179,5 +175,6 @@ def text_of(head: Head, name: str) -> str | None:
     return wire.query(head).get(name)
 
 
+account_routes.declare(api)
 history_routes.declare(api)
 notification_routes.declare(api)

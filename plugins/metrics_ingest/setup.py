@@ -10,6 +10,7 @@ from appliance.plugin import Core, Reading, Service
 from . import wire
 from .feed import Feed
 from .intake import Intake
+from .linking import Linker
 from .local import LocalServer
 from .models import Server
 from .notifications import Notifier
@@ -43,16 +44,22 @@ class Made:
 def build(core: Core) -> Made:
     """Make the parts on what core offers."""
     servers, feed = Servers(core), Feed()
-    notifier = Notifier(core.notices, core.now)
+    notifier = Notifier(
+        core.notices,
+        core.now,
+        servers=servers.all,
+        latest=core.series.latest,
+        silent_seconds=core.settings.silent_seconds,
+    )
+    linker = Linker(core, servers)
 
     def follow(server: Server, before: Reading | None, reading: Reading) -> None:
         notifier.check(server, before, reading)
         feed.tell(server.server_id)
+        linker.follow(server, reading)
 
     intake = Intake(core, servers, follow)
-    state = State(
-        core=core, settings=core.settings, servers=servers, notifier=notifier, intake=intake, feed=feed
-    )
+    state = State(core=core, settings=core.settings, servers=servers, notifier=notifier, intake=intake, feed=feed)
 
     def about() -> Mapping[str, Any]:
         return {
@@ -67,6 +74,7 @@ def build(core: Core) -> Made:
         services=[
             LocalServer(core, servers, follow),
             notifier,
+            linker,
             Upkeep(core, servers, core.settings.history_max_minutes),
         ],
         prometheus=[section(state)],

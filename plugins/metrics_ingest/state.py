@@ -53,4 +53,4 @@ class State:
         """Whether a server that has reported before does so no longer."""
         if server.last_seen_unix_us is None:
             return False
-        return self.core.now() - server.last_seen_unix_us > self.settings.silent_seconds * 1_000_000
+        return self.core.now() - server.last_seen_unix_us > self.notifier.silent_after_seconds(server) * 1_000_000

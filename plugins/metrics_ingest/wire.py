@@ -1,7 +1,7 @@
 """Documented JSON from what we think in, and this API's error shape. Texts and keys are the documented API's."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote
@@ -20,7 +20,7 @@ MIN_AGENT_VERSION: Final = "0.1.0"
 PUBLIC_URL: Final = "metrics_ingest.public_url"
 """Where `Head.connection` keeps the base of absolute URLs for the error renderer."""
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _INDEX: Final = "index:"
 _encode: Final = msgspec.json.encode
 
