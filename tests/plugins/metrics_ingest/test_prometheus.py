@@ -2,22 +2,25 @@
 
 import sqlite3
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
 import pytest
 from attrs import define
 
+from appliance.credentials.kinds import Kind
 from appliance.database import Database
 from appliance.prometheus import hosts_text
 from appliance.series.schema import MIGRATIONS as SERIES_MIGRATIONS
 from appliance.series.schema import OWNER
 from appliance.series.service import Series
-from appliance.testing import SteppingClock
+from appliance.testing import SteppingClock, running
 from plugins.metrics_ingest import store
 from plugins.metrics_ingest.models import Server
 from plugins.metrics_ingest.prometheus import Watching, section
 from plugins.metrics_ingest.schema import MIGRATIONS
+from tests.appliance.prometheus.parsing import parse
 from tests.plugins.metrics_ingest.parts import Parts
 
 SECOND = 1_000_000
@@ -83,3 +86,29 @@ async def test_a_disabled_server_is_not_told_of(parts: Watched, clock: SteppingC
     await parts.database.write(disable)
     parts.read_servers()
     assert section(cast(Watching, parts))() == []
+
+
+async def test_what_an_agent_posts_is_in_the_next_scrape_by_either_names(tmp_path: Path) -> None:
+    async with running(tmp_path) as one:
+        made = (await one.post("/api/appliance/servers", {"slug": "rack-1", "name": "Rack 1"})).json
+        scraper = await one.running.state.credentials.create(Kind.SCRAPE)
+        moment = datetime.now(UTC).isoformat()
+        gpu = {"gpu_index": 0, "name": "H200", "uuid": "GPU-z", "utilization_gpu_percent": 77}
+        hostile = {"gpu_index": 1, "name": 'a"b\\c\n{', "uuid": "", "temperature_c": True, "power_w": 71}
+        sample = {"collected_at": moment, "cpu_usage_percent": 12.5, "gpus": [gpu, gpu | hostile]}
+        posted = await one.post(
+            "/api/ingest/servers/rack-1/metrics/", sample, headers={"X-Monitoring-Token": made["token"]}
+        )
+        assert posted.status == 200, posted.text
+        asked = {"Authorization": f"Bearer {scraper.secret}"}
+        found = parse((await one.get("/metrics", headers=asked)).text)
+        [value] = [each for each in found["appliance_host_cpu_percent"].samples if each.labels["server"] == "rack-1"]
+        assert value.value == 12.5
+        models = {
+            each.labels["gpu"]: each.labels["model"] for each in found["appliance_gpu_utilization_percent"].samples
+        }
+        assert models["0"] == "H200"
+        assert models["1"].startswith('a"b\\c')
+        dcgm = parse((await one.get("/metrics?names=dcgm", headers=asked)).text)
+        assert [each.value for each in dcgm["DCGM_FI_DEV_GPU_UTIL"].samples] == [77, 77]
+        assert dcgm["DCGM_FI_DEV_GPU_UTIL"].samples[0].labels["server"] == "rack-1"
