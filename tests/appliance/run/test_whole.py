@@ -78,7 +78,8 @@ async def test_a_dropped_plugin_adds_a_route_a_service_a_command_a_panel_and_a_m
         panels = (await appliance.get("/api/appliance/overview")).json["panels"]
         assert panels[0]["rows"] == [{"label": "a", "value": "b", "percent": None, "level": "info"}]
         assert "hello_total 1\n" in (await appliance.get("/metrics")).text
-        [(_, commands)] = appliance.running.plugins.plugins.ask("appliance_commands")
+        asked = appliance.running.plugins.plugins.ask("appliance_commands")
+        [commands] = [found for one, found in asked if one.name == "hello"]
         assert commands[0].name == "hello"
 
 
