@@ -97,7 +97,10 @@ class Connection:
     def rest(self) -> None:
         """Wait for the next request."""
         self.resting = True
-        self.scope.deadline = trio.current_time() + self.limits.keep_alive_seconds
+        deadline = trio.current_time() + self.limits.keep_alive_seconds
+        # To the second: moving a deadline costs more than all else here.
+        if not deadline - 1 <= self.scope.deadline <= deadline:
+            self.scope.deadline = deadline
         if self.stopping:
             self.scope.cancel()
 
@@ -110,6 +113,13 @@ class Connection:
         """A head is complete; its body has this long as a whole."""
         self.resting = False
         self.scope.deadline = trio.current_time() + self.limits.body_budget_seconds(expected_bytes)
+
+    def work_briefly(self) -> None:
+        """A hot request is being answered, which came whole: the time to the next one is far more than it may take."""
+        if self.resting:
+            self.resting = False
+        else:
+            self.work()
 
     def work(self) -> None:
         """A request is being answered."""

@@ -78,7 +78,7 @@ class Front:
                 if self._pending is None:
                     await self._hand_over()
                     return
-                if self._pending.ends > self._pending.starts:
+                if len(self._buffer) < self._pending.ends:
                     link.expect_body(self._pending.ends - self._pending.starts)
             pending = self._pending
             if len(self._buffer) < pending.ends:
@@ -86,7 +86,7 @@ class Front:
             body = self._buffer[pending.starts : pending.ends]
             self._buffer = self._buffer[pending.ends :]
             self._pending = None
-            link.work()
+            link.work_briefly()
             await self._answer(pending, body)
 
     def _may_become_ours(self) -> bool:
