@@ -1,6 +1,8 @@
 """The README's example is a plugin, and its commands are there."""
 
 import importlib.util
+import importlib
+import pkgutil
 import re
 from pathlib import Path
 
@@ -39,4 +41,12 @@ def test_every_command_the_readme_names_exists() -> None:
 
     named = set(re.findall(r"`?(?:^|`)appliance ([a-z][a-z-]*)", README, re.MULTILINE))
     assert named
-    assert named <= set(COMMANDS)
+    assert named <= {*COMMANDS, *commands_of_plugins()}
+
+
+def commands_of_plugins() -> set[str]:
+    """Return the names of the commands that shipped plugins bring."""
+    import plugins
+
+    modules = [importlib.import_module(f"plugins.{each.name}") for each in pkgutil.iter_modules(plugins.__path__)]
+    return {each.name for module in modules if (ask := getattr(module, "appliance_commands", None)) for each in ask()}
