@@ -1,7 +1,7 @@
 """The README's example is a plugin, and its commands are there."""
 
-import importlib.util
 import importlib
+import importlib.util
 import pkgutil
 import re
 from pathlib import Path
