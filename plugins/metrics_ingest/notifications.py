@@ -96,7 +96,7 @@ class Notifier:
         """Queue what a server's newest sample gives reason to tell; quick, and never waits.
 
         :param before: the newest until now; ``None`` on a server's first. The local server's first since the start
-            has none either, and brings nothing new when it has reported in an earlier run.
+            has none either, and nobody needs to be told what the host has that they have just installed this on.
         """
         watch = self._watch(server)
         watch.heard(server.last_seen_unix_us)
@@ -105,7 +105,7 @@ class Notifier:
         facts = facts_of(reading, server.name)
         previous = watch.facts if before is watch.reading else None
         if previous is None:
-            is_first = before is None and not (server.is_local and server.snapshot_count > 1)
+            is_first = before is None and not server.is_local
             previous = None if is_first else facts if before is None else facts_of(before, server.name)
         watch.reading, watch.facts = reading, facts
         if not reading.is_recovered:  # of that one people were told when it came

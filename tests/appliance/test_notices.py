@@ -185,8 +185,12 @@ async def test_warnings_become_notices_and_other_events_do_not(
     assert [(one.kind, one.level, one.is_read) for one in found] == [("gpu.lost", "critical", False)]
 
 
+ALONE = "[plugins.metrics_ingest]\nenabled = false\n"
+"""Without the plugin that raises notices of this host's own load."""
+
+
 async def test_a_notice_is_marked_as_read_over_the_api(tmp_path: Path) -> None:
-    async with running(tmp_path) as appliance:
+    async with running(tmp_path, config=ALONE) as appliance:
         await appliance.state.notices.raise_one("gpu.hot", "91 C", title="GPU is hot")
         [item] = (await appliance.get("/api/appliance/notices")).json["items"]
         assert (item["title"], item["message"], item["is_read"]) == ("GPU is hot", "91 C", False)
@@ -227,6 +231,6 @@ def appliance_setup(core: Core) -> Parts:
 
 
 async def test_a_plugin_raises_notices_through_core(tmp_path: Path) -> None:
-    async with running(tmp_path, plugins={"odd": RAISER}) as appliance:
+    async with running(tmp_path, plugins={"odd": RAISER}, config=ALONE) as appliance:
         [item] = (await appliance.get("/api/appliance/notices")).json["items"]
     assert (item["kind"], item["title"], item["level"], item["source"]) == ("odd", "Odd", "info", "odd")
