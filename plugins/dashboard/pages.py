@@ -1,14 +1,14 @@
 """The pages as they are sent: plain HTML without data, under a policy that lets nothing in from elsewhere."""
 
+from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Final
+
+from attrs import frozen
 
 from appliance.plugin import Answer
 
 from .assets import PREFIX, read_assets
-
-FOLDER: Final = Path(__file__).parent / "pages"
 
 POLICY: Final = "; ".join(
     (
@@ -37,13 +37,70 @@ HEADERS: Final = (
 )
 
 
+@frozen
+class Page:
+    """What tells one page from another; everything else its script makes."""
+
+    title: str
+    script: str
+    has_charts: bool = False
+    is_alone: bool = False
+    """One form in the middle, without navigation: for whoever is not logged in yet."""
+
+
+PAGES: Final[Mapping[str, Page]] = {
+    "overview": Page("Overview", "overview", has_charts=True),
+    "servers": Page("Servers", "servers"),
+    "server": Page("Server", "server", has_charts=True),
+    "events": Page("Events", "events"),
+    "plugins": Page("Plugins", "plugins"),
+    "people": Page("People and tokens", "people"),
+    "login": Page("Log in", "login", is_alone=True),
+    "setup": Page("Set up", "setup", is_alone=True),
+    "reset": Page("New password", "setup", is_alone=True),
+}
+
+_HEAD: Final = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>{title}: appliance</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<link rel="icon" href="{files}favicon.svg" type="image/svg+xml">
+{charts}<link rel="stylesheet" href="{files}app.css">
+<script type="module" src="{files}{script}.js"></script>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+# Before our own sheet, which changes a line of it; a deferred script runs before the modules that stand after it.
+_CHARTS: Final = """<link rel="stylesheet" href="{files}vendor/uPlot.min.css">
+<script defer src="{files}vendor/uPlot.iife.min.js"></script>
+"""
+_NO_SCRIPT: Final = (
+    '<noscript><p class="notice warning">These pages are drawn by JavaScript from the appliance itself; '
+    "please allow it for this address.</p></noscript>"
+)
+_FRAMED: Final = f'<main id="main" tabindex="-1"><p class="loading">Loading</p></main>\n{_NO_SCRIPT}'
+_ALONE: Final = f"""<div class="alone">
+  <a class="brand" href="/"><img src="{{files}}favicon.svg" alt="">appliance</a>
+  <main id="main" class="card"><p class="muted">Loading</p></main>
+  {_NO_SCRIPT}
+</div>"""
+
+
 @cache
 def source(name: str) -> bytes:
-    """Return the page's HTML with its links led to this edition of the assets."""
-    written = (FOLDER / f"{name}.html").read_bytes()
-    return written.replace(PREFIX.encode(), f"{PREFIX}{read_assets().edition}/".encode())
+    """Return the page's HTML, with its links led to this edition of the assets."""
+    one, files = PAGES[name], f"{PREFIX}{read_assets().edition}/"
+    body = (_ALONE if one.is_alone else _FRAMED).format(files=files)
+    charts = _CHARTS.format(files=files) if one.has_charts else ""
+    return _HEAD.format(title=one.title, files=files, charts=charts, script=one.script, body=body).encode()
 
 
 def page(name: str) -> Answer:
-    """Return the page ``name``, one of the files in ``pages/``."""
+    """Return the page ``name``, one of `PAGES`."""
     return Answer(model=source(name), content_type="text/html; charset=utf-8", headers=HEADERS)

@@ -54,6 +54,18 @@ async def events(call: Call[None]) -> Answer | Redirect:
     return _for_people(call, "events")
 
 
+@api.get("/ui/servers", caller=ANYONE, access="public")
+async def servers(call: Call[None]) -> Answer | Redirect:
+    """Show every monitored server."""
+    return _for_people(call, "servers")
+
+
+@api.get("/ui/servers/{slug}", caller=ANYONE, access="public")
+async def server(call: Call[None]) -> Answer | Redirect:
+    """Show one server; whether there is one of that name its script finds out."""
+    return _for_people(call, "server")
+
+
 @api.get("/admin", caller=ANYONE, access="public")
 async def admin(call: Call[None]) -> Redirect:
     """Lead whoever looks for servers where the documentation of agents has them to our page of servers.

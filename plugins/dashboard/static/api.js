@@ -1,6 +1,9 @@
 // Talking to the appliance's own API: JSON both ways, failures as one kind of error, and 401 leads to the login page.
 
 const SIGNED_IN = "appliance.signed-in";
+const CLOCK_TOLERANCE_SECONDS = 2; // of the Date header, which has whole seconds and is late by the way here
+
+let clockAheadSeconds = 0;
 
 /** A refused or failed request: `status` 0 means that the appliance could not be reached. */
 export class ApiError extends Error {
@@ -8,6 +11,16 @@ export class ApiError extends Error {
     super(message);
     Object.assign(this, { status, hint, field, retryAfterSeconds });
   }
+}
+
+/** The appliance's time, as far as its answers have told it: ages are right on a browser whose clock is not. */
+export function applianceNow() {
+  return Date.now() / 1000 + clockAheadSeconds;
+}
+
+function noteClock(date) {
+  const ahead = Date.parse(date) / 1000 - Date.now() / 1000;
+  if (Number.isFinite(ahead)) clockAheadSeconds = Math.abs(ahead) > CLOCK_TOLERANCE_SECONDS ? ahead : 0;
 }
 
 function csrfToken() {
@@ -61,6 +74,7 @@ export async function ask(path, { method = "GET", body, stay = false, signal } =
     if (error.name === "AbortError") throw error;
     throw new ApiError(0, "The appliance does not answer.", "Is it still running, and is the network or tunnel to it still up?");
   }
+  noteClock(answer.headers.get("Date") ?? "");
   if (answer.status === 401 && !stay) {
     toLogin();
     return new Promise(() => {}); // the page is going away

@@ -7,6 +7,7 @@ import { bytes, celsius, clock, known, percent, rate, watts } from "./format.js"
 const { uPlot } = window;
 
 const POWERS_OF_TWO = Array.from({ length: 61 }, (_, power) => 2 ** power);
+const MOST_IN_CAPTION = 3; // with more lines, each value stands beside its line's name
 const GAP_STEPS = 3.5; // samples missing for longer than this many steps are a gap, not a line
 
 function roundBytes(value) {
@@ -53,8 +54,9 @@ export class Chart {
     this.at = el("span", { class: "at" });
     this.none = el("p", { class: "none" }, "no values yet");
     this.plot = el("div", { class: "plot", role: "img" });
+    this.keys = lines.map((line) => el("span", { class: `key ${line.colour}` }, line.label));
     this.root = el("figure", { class: "chart" },
-      el("figcaption", {}, lines.map((line) => el("span", { class: `key ${line.colour}` }, line.label)), this.at),
+      el("figcaption", {}, this.keys, this.at),
       this.plot, this.none);
     this.plot.chart = this;
     charts.add(this);
@@ -171,6 +173,13 @@ export class Chart {
     if (!this.uplot || this.uplot.cursor.idx === null || this.uplot.cursor.idx === undefined) this.showAt(null);
   }
 
+  /** Write one value per line: after `head`, or beside the lines' names where there are many. */
+  caption(head, values) {
+    const many = this.lines.length > MOST_IN_CAPTION;
+    text(this.at, many ? head : [head, values.join(" · ")].join(head === "peak" ? " " : "  ").trim());
+    if (many) this.keys.forEach((key, i) => text(key, [this.lines[i].label, values[i]].filter(Boolean).join(" ")));
+  }
+
   /** Write the values under the pointer; without one, the newest and the highest, which also describe the picture. */
   showAt(index) {
     if (index !== null && index !== undefined && this.x[index] !== undefined) {
@@ -179,12 +188,12 @@ export class Chart {
         const spread = known(max) && known(min) && this.kind.show(max) !== this.kind.show(min);
         return this.kind.show(mean) + (spread ? ` (max ${this.kind.show(max)})` : "");
       });
-      text(this.at, `${clock(this.x[index])}  ${words.join(" · ")}`);
+      this.caption(clock(this.x[index]), words);
       return;
     }
     const peaks = this.columns.map((column) => column.max.reduce((high, value) => (value !== null && (high === null || value > high) ? value : high), null));
-    const words = peaks.every((peak) => peak === null) ? "" : `peak ${peaks.map((peak) => this.kind.show(peak)).join(" · ")}`;
-    text(this.at, words);
+    const words = peaks.some((peak) => peak !== null);
+    this.caption(words ? "peak" : "", words ? peaks.map((peak) => this.kind.show(peak)) : []);
     const label = `${this.title}: ${this.lines.map((line, i) => `${line.label} ${words ? `peak ${this.kind.show(peaks[i])}` : "no values"}`).join(", ")}`;
     if (this.plot.getAttribute("aria-label") !== label) this.plot.setAttribute("aria-label", label);
   }

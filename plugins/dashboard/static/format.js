@@ -76,6 +76,11 @@ export function span(seconds) {
   return `${left} s`;
 }
 
+/** A length of time in its largest unit: "3 min". */
+export function roughly(seconds) {
+  return span(seconds).split(" ").slice(0, 2).join(" ");
+}
+
 const CLOCK = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 const DATE_CLOCK = new Intl.DateTimeFormat([], { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 const FULL = new Intl.DateTimeFormat([], { dateStyle: "medium", timeStyle: "short" });

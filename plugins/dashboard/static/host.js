@@ -4,7 +4,8 @@ import { Chart } from "./chart.js";
 import { attribute, bar, el, facts, keyed, text } from "./dom.js";
 import { bytes, bytesOf, celsius, known, megahertz, NONE, number, percent, rate, share } from "./format.js";
 
-function card(title, ...children) {
+/** A card with a title and, beside it, `sub`. */
+export function card(title, ...children) {
   const sub = el("span", { class: "sub clip" });
   const root = el("article", { class: "card", "aria-label": title }, el("header", {}, el("h3", {}, title), sub), ...children);
   return { root, sub };
@@ -60,13 +61,15 @@ export class CpuCard {
   }
 }
 
+const MEMORY_LINES = [{ label: "memory used", colour: "c2" }, { label: "swap used", colour: "c3" }];
+
 export class MemoryCard {
-  constructor() {
+  constructor(chart = new Chart("Memory", "bytes", MEMORY_LINES, () => this.total)) {
     this.used = el("div", { class: "big" });
     this.rest = el("div", { class: "small muted" });
     this.swapWords = el("span");
     this.swapBar = bar("Swap used", "c3");
-    this.chart = new Chart("Memory", "bytes", [{ label: "memory used", colour: "c2" }, { label: "swap used", colour: "c3" }], () => this.total);
+    this.chart = chart;
     this.metrics = ["memory_used_bytes", "swap_used_bytes"];
     Object.assign(this, card("Memory", el("div", { class: "hostline" }, this.used, this.rest), this.chart.root,
       el("div", { class: "fs" }, el("div", {}, el("div", { class: "row" }, el("span", {}, "Swap"), this.swapWords), this.swapBar.root))));
@@ -89,7 +92,7 @@ export class MemoryCard {
 }
 
 /** A table of devices, one of which the chart above it shows. */
-class DeviceCard {
+export class DeviceCard {
   constructor({ title, heads, kind, lines, list, name, metrics, values, cells, changed }) {
     Object.assign(this, { list, name, metricsOf: metrics, valuesOf: values });
     this.chart = new Chart(title, kind, lines);
@@ -159,7 +162,8 @@ export class DisksCard extends DeviceCard {
   }
 }
 
-const WHOLE_HOST = "*";
+/** The choice of all devices in one. */
+export const WHOLE_HOST = "*";
 
 export class NetworkCard extends DeviceCard {
   constructor(changed) {

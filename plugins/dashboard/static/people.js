@@ -4,6 +4,7 @@ import { ask } from "./api.js";
 import { el, notice } from "./dom.js";
 import { dateTime } from "./format.js";
 import { field, onSubmit, password, strengthMeter } from "./forms.js";
+import { shownOnce } from "./secret.js";
 import { confirmed, failure, frame } from "./shell.js";
 import { table } from "./table.js";
 
@@ -29,18 +30,7 @@ async function attempt(path, options) {
 }
 
 function once(title, secret, explanation) {
-  const code = el("code", { class: "secret", tabindex: "0" }, secret);
-  const copy = el("button", { type: "button" }, "Copy");
-  copy.addEventListener("click", async () => {
-    try {
-      await navigator.clipboard.writeText(secret);
-      copy.textContent = "Copied";
-    } catch {
-      getSelection().selectAllChildren(code); // no clipboard over plain HTTP from afar: select, so that Ctrl-C does it
-      copy.textContent = "Selected: press Ctrl-C";
-    }
-  });
-  say(notice("ok", el("strong", {}, title), el("p", {}, explanation), code, copy));
+  say(shownOnce(title, explanation, [["", secret]]));
 }
 
 function options(pairs) {

@@ -2,9 +2,11 @@
 
 import { ask, rememberSignedIn } from "./api.js";
 import { attribute, el, notice, text } from "./dom.js";
+import { field } from "./forms.js";
 
 const PAGES = [
   ["overview", "/", "Overview", "viewer"],
+  ["servers", "/ui/servers", "Servers", "viewer"],
   ["events", "/ui/events", "Events", "viewer"],
   ["plugins", "/ui/plugins", "Plugins", "viewer"],
   ["people", "/ui/people", "People", "viewer"],
@@ -84,23 +86,34 @@ async function logOut(button) {
   location.assign("/login?left=1");
 }
 
-/** Ask in a dialog before something that cannot be undone; resolves to true or false. */
-export function confirmed(title, explanation, action) {
+/** Show a dialog that goes away once it is closed, however that happens; the focus goes back to where it was. */
+export function openDialog(title, ...children) {
+  const dialog = el("dialog", { "aria-label": title }, el("h2", {}, title), ...children);
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
+  return dialog;
+}
+
+/**
+ * Ask in a dialog before something that cannot be undone; resolves to true or false.
+ * With `typed`, that word has to be typed first.
+ */
+export function confirmed(title, explanation, action, typed = "") {
   return new Promise((resolve) => {
     const cancel = el("button", { type: "button" }, "Cancel");
-    const go = el("button", { type: "button", class: "danger" }, action);
-    const dialog = el("dialog", { "aria-label": title }, el("h2", {}, title), el("p", {}, explanation), el("div", { class: "buttons" }, cancel, go));
+    const go = el("button", { type: "submit", class: "danger", set: { disabled: Boolean(typed) } }, action);
+    const word = typed ? field(`Type ${typed} to go on`, { autocomplete: "off", autocapitalize: "none", spellcheck: "false" }) : null;
+    word?.input.addEventListener("input", () => {
+      go.disabled = word.value.trim() !== typed;
+    });
+    const form = el("form", { novalidate: true, method: "dialog" }, el("p", {}, explanation), word?.root, el("div", { class: "buttons" }, cancel, go));
+    const dialog = openDialog(title, form);
     let answer = false;
-    go.addEventListener("click", () => {
-      answer = true;
-      dialog.close();
+    form.addEventListener("submit", () => {
+      answer = !go.disabled;
     });
     cancel.addEventListener("click", () => dialog.close());
-    dialog.addEventListener("close", () => {
-      dialog.remove();
-      resolve(answer);
-    });
-    document.body.append(dialog);
-    dialog.showModal();
+    dialog.addEventListener("close", () => resolve(answer));
   });
 }

@@ -5,9 +5,9 @@ import re
 import pytest
 
 from plugins.dashboard.assets import read_assets
-from plugins.dashboard.pages import FOLDER, HEADERS, page
+from plugins.dashboard.pages import HEADERS, PAGES, page
 
-NAMES = sorted(path.stem for path in FOLDER.glob("*.html"))
+NAMES = sorted(PAGES)
 
 
 def test_policy_allows_our_own_files_and_nothing_inline() -> None:
@@ -59,3 +59,11 @@ def test_page_asks_for_this_edition_of_its_files(name: str) -> None:
     links = re.findall(r'(?:src|href)="(/ui/static/[^"]+)"', html)
     assert links
     assert all(link.startswith(f"/ui/static/{read_assets().edition}/") for link in links)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_page_loads_the_chart_library_before_its_script_and_only_where_there_are_charts(name: str) -> None:
+    html = page(name).model.decode()
+    loaded = re.findall(r"<script (defer|type=.module.) src=\"/ui/static/[^/]+/([^\"]+)\"></script>", html)
+    charts = [("defer", "vendor/uPlot.iife.min.js")] if name in {"overview", "server"} else []
+    assert loaded == [*charts, ('type="module"', f"{PAGES[name].script}.js")]

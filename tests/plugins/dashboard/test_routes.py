@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 
@@ -56,12 +57,20 @@ async def test_browser_without_session_is_led_to_login_and_back() -> None:
     assert await routes.events(call("/ui/events", signed_in=False)) == Redirect(location="/login?next=%2Fui%2Fevents")
 
 
+async def test_page_of_a_server_is_answered_by_its_slug_and_login_leads_back_to_it(tmp_path: Path) -> None:
+    async with running(tmp_path) as appliance:
+        for path in ("/ui/servers", "/ui/servers/box-1"):
+            answer = await appliance.get(path, headers={"Accept": "text/html"})
+            assert answer.status == 302
+            assert answer.headers["location"] == f"/login?{urlencode({'next': path})}"
+
+
 async def test_setup_and_login_are_for_everybody() -> None:
     for page in (routes.login, routes.setup, routes.reset):
         assert (await page(call("/", signed_in=False))).content_type == "text/html; charset=utf-8"
 
 
-@pytest.mark.parametrize("name", ["login", "setup", "reset", "people", "plugins", "events"])
+@pytest.mark.parametrize("name", ["login", "setup", "reset", "people", "plugins", "events", "servers", "server"])
 async def test_page_is_answered_with_its_own_script(name: str) -> None:
     answer: Answer = await getattr(routes, name)(call("/"))
     script = {"reset": "setup"}.get(name, name)
