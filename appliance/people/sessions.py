@@ -9,7 +9,7 @@ from attrs import frozen
 from appliance.credentials.rules import SESSION_ABSOLUTE_SECONDS
 
 CSRF_COOKIE = "csrftoken"
-"""Read by the front ends of document 004 by this name."""
+"""Read by the front ends of the metrics API by this name."""
 COOKIE_HEADER_LIMIT = 8_192
 COOKIES_MAX = 100
 

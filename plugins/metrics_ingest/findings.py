@@ -1,6 +1,6 @@
 """What of a sample people should be told: the documented API's rules and texts, and two rules of ours.
 
-The document's server tells of high load (every ten minutes while it lasts) and of devices that are new (once an hour);
+The documented server tells of high load (every ten minutes while it lasts) and of devices that are new (once an hour);
 a GPU that is gone it never tells of, and neither of a host that reports no more. We do.
 """
 

@@ -1,4 +1,4 @@
-"""The history endpoint of document 004."""
+"""The history endpoint of the metrics API."""
 
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ MINUTE_US: Final = 60_000_000
 def minutes_of(text: str | None, most: int) -> int:
     """Return the length of a history: 1 to ``most`` minutes, 60 for what is no integer."""
     try:
-        # As the document's server does: blanks and a sign are welcome, beyond 4,300 digits it is no integer.
+        # As the documented server does: blanks and a sign are welcome, beyond 4,300 digits it is no integer.
         asked = int(text or "")
     except ValueError:
         asked = DEFAULT_MINUTES

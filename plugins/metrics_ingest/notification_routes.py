@@ -1,4 +1,4 @@
-"""The notification endpoints of document 004's clients: what people should know, of servers and of the appliance."""
+"""The notification endpoints of the metrics API's clients: what people should know, of servers and of the appliance."""
 
 from typing import Any, Final
 

@@ -79,7 +79,7 @@ class Notifier:
     servers: Callable[[], Iterable[Server]] = field(kw_only=True)
     """Returns every registered server, to look for silent ones."""
     latest: Callable[[str], Reading | None] = field(kw_only=True)
-    """Returns the newest reading by series id; tells a server's usual interval until it has reported twice."""
+    """Returns the newest reading by series id; tells a server's usual interval until it was heard of twice."""
     silent_seconds: float = field(kw_only=True)
     """The shortest silence that is told; one of ten usual intervals is needed too."""
     name: str = field(default="notifier", init=False)
@@ -116,15 +116,8 @@ class Notifier:
         watch = self._watches.get(server.server_id)
         if watch is None:
             watch = Watch(trio.current_time(), server.last_seen_unix_us)
-            watch.gaps_us.extend(self._known_gaps_us(server))
             self._watches[server.server_id] = watch
         return watch
-
-    def _known_gaps_us(self, server: Server) -> list[int]:
-        """Return what the series know of a server's interval, for as long as it was not seen to report twice."""
-        known = self.latest(server.series_id)
-        seconds = None if known is None else known.interval_seconds
-        return [] if seconds is None else [int(seconds * 1_000_000)]
 
     def _offer(self, server: Server, watch: Watch, finding: Finding) -> bool:
         """Queue a finding unless it is cooling down or the queue is full."""
@@ -198,10 +191,15 @@ class Notifier:
 
     def silent_after_seconds(self, server: Server) -> float:
         """Return how long a server may be quiet: `silent_seconds`, and ten of its usual intervals."""
+        return max(self.silent_seconds, SILENT_INTERVALS * self._usual_interval_seconds(server))
+
+    def _usual_interval_seconds(self, server: Server) -> float:
         watch = self._watches.get(server.server_id)
-        gaps = sorted(self._known_gaps_us(server) if watch is None else watch.gaps_us)
-        usual = gaps[len(gaps) // 2] / 1_000_000 if gaps else 0.0
-        return max(self.silent_seconds, SILENT_INTERVALS * usual)
+        if watch is not None and watch.gaps_us:
+            gaps = sorted(watch.gaps_us)
+            return gaps[(len(gaps) - 1) // 2] / 1_000_000  # of two the shorter: the other may have been a silence
+        known = self.latest(server.series_id)
+        return 0.0 if known is None else known.interval_seconds or 0.0
 
     def look(self, *, stood_still: bool = False) -> None:
         """Tell of servers that have fallen silent, and of those that are back.

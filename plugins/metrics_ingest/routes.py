@@ -26,7 +26,7 @@ from .state import State
 
 INGEST: Final = "/api/ingest/servers/"
 LIMIT_BYTES: Final = 5 * 2**20
-"""As the document's server has it; a compressed body may not be larger unpacked either."""
+"""As the documented server has it; a compressed body may not be larger unpacked either."""
 NO_SERVERS: Final = "No monitored servers registered yet. Register a server and start an agent."
 NO_STORE: Final = (("Cache-Control", "no-store"),)
 

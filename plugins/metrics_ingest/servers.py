@@ -24,7 +24,7 @@ from . import store
 from .models import LOCAL_SLUG, Server
 
 TOKEN_BYTES: Final = 32
-"""As the document's server makes them: 43 characters of base64url."""
+"""As the documented server makes them: 43 characters of base64url."""
 
 
 @define(eq=False)

@@ -1,4 +1,4 @@
-"""Logging in and out, for our pages and for the front ends of documents 002 and 004: one handler each.
+"""Logging in and out, for our pages and for the front ends of other systems: one handler each.
 
 Bodies have ``email`` or ``username`` (either may be a person's name or address) and ``password``. A good answer is
 ``{"ok":true,"success":true,"message","visit_count","user":{...}}``, a failure has ``ok`` and ``success`` false and its

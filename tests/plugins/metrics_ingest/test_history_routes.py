@@ -57,7 +57,7 @@ async def get(parts: Parts, query: str = "") -> Any:
         ("9" * 100, 43_200),
         ("-" + "9" * 100, 1),
         ("9" * 5000, 60),
-        ("１５", 15),  # full-width digits are digits to the document's server  # noqa: RUF001
+        ("１５", 15),  # full-width digits are digits to the documented server  # noqa: RUF001
         ("¼", 60),
         ("15.0", 60),
         ("1e3", 60),
