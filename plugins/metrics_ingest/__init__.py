@@ -1,4 +1,4 @@
-"""Metrics ingest and dashboard data, as the documented metrics API has them: agents post samples, front ends read them."""
+"""Metrics ingest and dashboard data, as the documented API has them: agents post samples, front ends read them."""
 
 from typing import Any
 

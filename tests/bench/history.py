@@ -1,4 +1,4 @@
-"""How fast the history of the metrics API answers: raw samples, 24 h and 30 days of a host with 8 GPUs, 4 disks, 6 fans.
+"""How fast the history of the metrics API answers: raw, 24 h and 30 days of a host with 8 GPUs, 4 disks, 6 fans.
 
 ``python -m tests.bench.history`` stores a day at 2 s and 30 days at 60 s (points and bytes are those of 30 days at 2 s)
 and asks the endpoint for each, from the request to the packed bytes: the median and the worst of the repetitions, what
