@@ -324,7 +324,7 @@ def _named(value: str | None, what: str) -> str:
 
 
 def _fixed_form(kind: Kind) -> str | None:
-    """Return a secret in the form that is documented for machines (88 URL-safe characters), ``None`` for other kinds."""
+    """Return a secret in the form documented for machines (88 URL-safe characters), ``None`` for other kinds."""
     return secrets.token_urlsafe(66) if kind in (Kind.MACHINE, Kind.WORKER) else None
 
 
