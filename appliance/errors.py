@@ -118,6 +118,10 @@ class Busy(ApplianceError):
 
     status = 503
 
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        return (("Retry-After", "1"),)
+
 
 class StorageFailed(ApplianceError):
     """The database could not take or give data (disk full, read-only, input/output error, corrupt file)."""

@@ -1,8 +1,10 @@
 """The host we run on as a monitored server: its samples come from the local agent, without a token or a request."""
 
+import os
+import platform
 import socket
 import sqlite3
-from typing import Final
+from typing import Any, Final
 
 import structlog
 import trio
@@ -22,6 +24,33 @@ WRITE_SECONDS: Final = 5.0
 GRACE_SECONDS: Final = 2.0
 
 
+def about_this_host() -> dict[str, Any]:
+    """Return what an agent would say of this host, for clients that show it."""
+    kernel = platform.uname()
+    try:
+        system = platform.freedesktop_os_release().get("PRETTY_NAME", kernel.system)
+    except OSError:
+        system = kernel.system
+    return {
+        "hostname": kernel.node,
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "pid": os.getpid(),
+        "labels": {},
+        "system_info": {
+            "os_name": system,
+            "os_release": kernel.release,
+            "os_version": kernel.version,
+            "machine": kernel.machine,
+            "hostname": kernel.node,
+            "cpu_count_logical": os.cpu_count(),
+            "memory_total_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            "python_version": platform.python_version(),
+            "platform_full": platform.platform(),
+        },
+    }
+
+
 @define(eq=False)
 class LocalServer:
     """Follows the local agent's samples; its counts are written behind by at most five seconds."""
@@ -38,6 +67,8 @@ class LocalServer:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow until cancelled."""
         server = await self.servers.ensure_local(socket.gethostname())
+        server.agent_info = about_this_host()
+        self.servers.changed(server)
         task_status.started()
         task_status = trio.TASK_STATUS_IGNORED
         try:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from appliance.errors import ApplianceError, BadInput, MethodNotAllowed, TooManyRequests
+from appliance.errors import ApplianceError, BadInput, Busy, MethodNotAllowed, TooManyRequests
 from appliance.http.problems import Crashed, own_problem, plain_problem, problem
 from appliance.surface import Answer, Head, Surface
 
@@ -33,6 +33,7 @@ def test_our_own_api_names_the_field() -> None:
     [
         (MethodNotAllowed(("GET", "PUT")), ("Allow", "GET, PUT")),
         (TooManyRequests("slow down", retry_after_seconds=2.1), ("Retry-After", "3")),
+        (Busy("a queue is full"), ("Retry-After", "1")),
     ],
 )
 def test_headers_of_a_failure_are_added_where_the_surface_leaves_them_out(

@@ -110,3 +110,12 @@ async def test_server_survives_a_restart_as_it_was(tmp_path: Path) -> None:
         headers = {"X-Monitoring-Token": box.token}
         reply = await appliance.request("POST", "/api/ingest/servers/box/metrics/", body=b"{}", headers=headers)
         assert reply.status == 200
+
+
+async def test_local_server_tells_clients_of_this_host_what_an_agent_would(appliance: RunningAppliance) -> None:
+    reply = await appliance.get("/api/servers/", headers=await appliance.bearer())
+    (local,) = reply.json["servers"]
+    info = local["agent_info"]
+    assert info["hostname"] == local["hostname"]
+    assert info["system_info"]["cpu_count_logical"] >= 1
+    assert info["system_info"]["memory_total_bytes"] > 2**20
