@@ -13,6 +13,8 @@ from appliance.plugin import Reading
 HIGH_SECONDS: Final = 600.0
 ADDED_SECONDS: Final = 3600.0
 LOST_SECONDS: Final = 600.0
+STATE_SECONDS: Final = 5.0
+"""Changes of state are further apart; it is one's being stored twice that this prevents."""
 SILENT: Final = "host_silent"
 BACK: Final = "host_back"
 
@@ -44,7 +46,7 @@ class Finding:
     level: str
     """``info``, ``warning`` or ``critical``."""
     cool_down_seconds: float
-    """For how long no other of this code is raised for the server; 0 for changes of state, all of which are."""
+    """For how long no other of this code is raised for the server."""
 
 
 def facts_of(reading: Reading, server: str) -> Facts:
@@ -107,7 +109,7 @@ def silent(server: str, last_seen: str) -> Finding:
         title="Host is silent",
         message=f"No sample from {server} since {last_seen}",
         level="warning",
-        cool_down_seconds=0.0,
+        cool_down_seconds=STATE_SECONDS,
     )
 
 
@@ -118,5 +120,5 @@ def back(server: str) -> Finding:
         title="Host reports again",
         message=f"{server} sends samples again",
         level="info",
-        cool_down_seconds=0.0,
+        cool_down_seconds=STATE_SECONDS,
     )

@@ -138,20 +138,24 @@ class Notifier:
         await self._recall()
         task_status.started()
         look_at = trio.current_time() + LOOK_SECONDS
+        one: Due | None = None
         try:
             while True:
-                one: Due | None = None
                 with trio.move_on_at(look_at):
                     one = await self._receive.receive()
                 if one is not None:
                     await self._write(one)
+                    one = None
                 late = trio.current_time() - look_at
                 if late >= 0:
                     self.look(stood_still=late > LATE_SECONDS)
                     look_at = trio.current_time() + LOOK_SECONDS
-        finally:
+        except trio.Cancelled:
             with trio.move_on_after(GRACE_SECONDS, shield=True):
+                if one is not None:  # nobody knows whether it was stored; if so, core counts it up
+                    await self._write(one)
                 await self._write_rest()
+            raise
 
     async def _write(self, one: Due) -> None:
         finding = one.finding
