@@ -8,6 +8,7 @@ const { uPlot } = window;
 
 const POWERS_OF_TWO = Array.from({ length: 61 }, (_, power) => 2 ** power);
 const MOST_IN_CAPTION = 3; // with more lines, each value stands beside its line's name
+const DAY_TICK_SECONDS = 82800; // the shortest day, when the clocks go forward
 const GAP_STEPS = 3.5; // samples missing for longer than this many steps are a gap, not a line
 
 function roundBytes(value) {
@@ -56,7 +57,7 @@ export class Chart {
     this.plot = el("div", { class: "plot", role: "img" });
     this.keys = lines.map((line) => el("span", { class: `key ${line.colour}` }, line.label));
     this.root = el("figure", { class: "chart" },
-      el("figcaption", {}, this.keys, this.at),
+      el("figcaption", { class: lines.length > MOST_IN_CAPTION ? "many" : null }, this.keys, this.at),
       this.plot, this.none);
     this.plot.chart = this;
     charts.add(this);
@@ -208,6 +209,6 @@ function xLabels(_, splits) {
     const time = `${two(date.getHours())}:${two(date.getMinutes())}`;
     if (step < 60) return `${time}:${two(date.getSeconds())}`;
     const midnight = date.getHours() === 0 && date.getMinutes() === 0;
-    return step >= 43200 || midnight ? `${date.getDate()} ${date.toLocaleString([], { month: "short" })}` : time;
+    return step >= DAY_TICK_SECONDS || midnight ? `${date.getDate()} ${date.toLocaleString([], { month: "short" })}` : time;
   });
 }

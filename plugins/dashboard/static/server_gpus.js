@@ -45,7 +45,7 @@ export class ServerGpusCard {
   constructor() {
     this.rows = el("tbody");
     this.gone = el("p", { class: "muted" }, "The newest sample has no GPU; below is what was.");
-    this.table = el("div", { class: "scroll" }, el("table", { class: "stack" }, el("caption", { class: "visually-hidden" }, "GPUs"),
+    this.table = el("div", { class: "scroll" }, el("table", { class: "stack gpu-table" }, el("caption", { class: "visually-hidden" }, "GPUs"),
       el("thead", {}, el("tr", {}, HEADS.map((head) => el("th", { scope: "col" }, head)))), this.rows));
     this.places = el("div", { class: "grid charts" });
     Object.assign(this, card("GPUs", this.gone, this.table, this.places));
@@ -57,7 +57,7 @@ export class ServerGpusCard {
   show({ gpu }) {
     this.devices = gpu.devices;
     text(this.sub, gpu.count ? plural(gpu.count, "GPU") : "");
-    keyed(this.rows, gpu.devices, (one) => one.gpu_index, row);
+    keyed(this.rows, gpu.devices, (one) => `${one.gpu_index} ${one.uuid}`, row);
     this.table.hidden = gpu.devices.length === 0;
     this.gone.hidden = gpu.devices.length > 0;
     return this.know(gpu.devices);
@@ -88,7 +88,9 @@ export class ServerGpusCard {
     const lines = this.indexes.map((index, i) => ({ label: `GPU ${index}`, colour: COLOURS[i % COLOURS.length] }));
     this.charts = CHARTS.map(([title, kind, name]) => {
       const values = (devices) => {
-        const found = new Map(devices.map((one) => [one.gpu_index, one[name]]));
+        // A MIG instance has its parent's index and stands after it: it is drawn where the parent reports nothing.
+        const found = new Map();
+        for (const one of devices) if (!known(found.get(one.gpu_index))) found.set(one.gpu_index, one[name]);
         return this.indexes.map((index) => found.get(index));
       };
       return { title, chart: new Chart(title, kind, lines), of: (point) => values(point.gpus), now: (snapshot) => values(snapshot.gpu.devices) };
