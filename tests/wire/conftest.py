@@ -1,0 +1,39 @@
+"""One running product that the tests of a file share, with an admin and a way to register servers."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import httpx2 as httpx
+import pytest
+
+from tests.product.served import Product, built_file, product
+from tests.wire.metrics import Server, registered
+
+
+@pytest.fixture(scope="session")
+def pyz(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built file of this tree."""
+    return built_file(tmp_path_factory.mktemp("wire"))
+
+
+@pytest.fixture(scope="module")
+def shared(pyz: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    """A running product."""
+    with product(pyz, tmp_path_factory.mktemp("shared")) as one:
+        one.start()
+        yield one
+
+
+@pytest.fixture(scope="module")
+def browser(shared: Product) -> Iterator[httpx.Client]:
+    """A client that is logged in as admin by its cookie."""
+    with closing(shared.set_up()) as client:
+        yield client
+
+
+@pytest.fixture
+def box(shared: Product, browser: httpx.Client, request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A server registered for this test alone."""
+    with closing(registered(shared, browser, request.node.name)) as made:
+        yield made
