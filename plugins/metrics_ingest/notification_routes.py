@@ -5,7 +5,7 @@ from typing import Any, Final
 from appliance.plugin import PERSON, RAW, Answer, BadInput, Call, Notice, Surface
 
 from . import wire
-from .decode import NO_OBJECT, read_values
+from .decode import INVALID, NO_OBJECT, read_values
 from .models import SURFACE
 from .state import State
 
@@ -62,7 +62,10 @@ async def mark_read(call: Call[bytes]) -> Answer:
     ``updated`` is how many of them there are, read before or not. No content type is asked for.
     """
     state: State = call.state
-    body = read_values(call.body or b"{}")
+    try:
+        body = read_values(call.body or b"{}")
+    except BadInput as error:
+        raise BadInput(INVALID, field=error.field, hint=error.hint) from None
     if not isinstance(body, dict):
         raise BadInput(NO_OBJECT, field="$")
     ids = body.get("ids")
