@@ -259,7 +259,9 @@ def test_host_of_the_appliance_has_its_page_too_and_a_mig_instance_hides_no_gpu(
     expect(rows).to_have_count(4)
     expect(rows.filter(has_text="MIG 1g.18gb")).to_have_count(1)
     expect(logged_in.get_by_role("img", name=re.compile(r"GPU utilisation: GPU 0 peak \d"))).to_be_visible()
-    expect(logged_in.get_by_role("article", name="System")).to_contain_text("the host that the appliance runs on")
+    expect(logged_in.get_by_role("article", name="GPUs")).to_contain_text("3 GPUs")
+    expect(logged_in.get_by_text("This is the host that the appliance runs on")).to_be_visible()
+    expect(logged_in.get_by_text("As the agent told when it started")).to_be_hidden()
     shoot(logged_in, "server-local-1280-light")
 
 

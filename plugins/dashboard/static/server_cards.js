@@ -142,7 +142,8 @@ export class ServerSystemCard {
     this.rows = el("dl", { class: "lines" });
     this.none = el("p", { class: "muted" });
     this.note = el("p", { class: "small muted section" }, "As the agent told when it started.");
-    Object.assign(this, card("System", this.none, this.rows, this.note));
+    this.local = el("p", { class: "small muted section" }, "This is the host that the appliance runs on: the ", el("a", { href: "/" }, "overview"), " has its processes, file systems and interfaces.");
+    Object.assign(this, card("System", this.none, this.rows, this.note, this.local));
     this.charts = [];
   }
 
@@ -161,9 +162,10 @@ export class ServerSystemCard {
       ...each(system.partitions).map((one) => [words(one.mountpoint), known(one.free_bytes) ? `${bytes(one.free_bytes)} free of ${bytes(one.total_bytes)}, ${words(one.fstype)}` : words(one.fstype)]),
     ].filter(([label, value]) => label && value);
     const told = Object.keys(info).length > 0;
-    text(this.none, server.is_local ? "This is the host that the appliance runs on: the overview has its processes, file systems and interfaces." : "The agent has told nothing of its host.");
-    this.none.hidden = told;
-    this.note.hidden = !told;
+    text(this.none, "The agent has told nothing of its host.");
+    this.none.hidden = told || server.is_local;
+    this.note.hidden = !told || server.is_local;
+    this.local.hidden = !server.is_local;
     keyed(this.rows, lines.map(([label, value], i) => ({ key: `${i} ${label}`, label, value })), (line) => line.key, ({ label }) => {
       const value = el("dd");
       return { root: el("div", {}, el("dt", { class: "clip", title: label }, label), value), update: (line) => text(value, line.value) };

@@ -56,7 +56,8 @@ export class ServerGpusCard {
 
   show({ gpu }) {
     this.devices = gpu.devices;
-    text(this.sub, gpu.count ? plural(gpu.count, "GPU") : "");
+    const count = new Set(gpu.devices.map((one) => one.gpu_index)).size; // MIG instances have their parent's index
+    text(this.sub, count ? plural(count, "GPU") : "");
     keyed(this.rows, gpu.devices, (one) => `${one.gpu_index} ${one.uuid}`, row);
     this.table.hidden = gpu.devices.length === 0;
     this.gone.hidden = gpu.devices.length > 0;
