@@ -35,5 +35,13 @@ def browser(shared: Product) -> Iterator[httpx.Client]:
 @pytest.fixture
 def box(shared: Product, browser: httpx.Client, request: pytest.FixtureRequest) -> Iterator[Server]:
     """A server registered for this test alone."""
-    with closing(registered(shared, browser, request.node.name)) as made:
+    with closing(registered(shared, browser, request.node.originalname)) as made:
         yield made
+
+
+@pytest.fixture
+def fresh(pyz: Path, tmp_path: Path) -> Iterator[Product]:
+    """A running product of this test's own."""
+    with product(pyz, tmp_path) as one:
+        one.start()
+        yield one
