@@ -66,7 +66,7 @@ def test_servers_list_has_the_documented_rows(browser: httpx.Client, box: Server
     assert answer.headers["content-type"].startswith("application/json")
     assert differences(SERVERS, answer.json()) == []
     row = next(each for each in answer.json()["servers"] if each["slug"] == box.slug)
-    assert (row["name"], row["hostname"], row["description"]) == ("GPU Box 01", "train01", "")
+    assert (row["name"], row["hostname"], row["description"]) == (box.slug, "train01", "")
     assert (row["is_active"], row["last_agent_version"], row["snapshot_count"]) == (True, "0.1.0", 1)
     assert row["latest_snapshot_at"] == at
     assert abs(datetime.fromisoformat(row["last_seen_at"]).timestamp() - time.time()) < 30

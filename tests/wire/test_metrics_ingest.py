@@ -37,7 +37,7 @@ def test_answer_has_every_documented_field_with_its_type(box: Server) -> None:
     assert differences(INGESTED, said.json) == []
     server, snapshot = said.json["server"], said.json["snapshot"]
     assert said.json["ok"] is True
-    assert (server["slug"], server["name"], server["hostname"]) == (box.slug, "GPU Box 01", "train01")
+    assert (server["slug"], server["name"], server["hostname"]) == (box.slug, box.slug, "train01")
     assert server["is_active"] is True
     assert snapshot["collected_at"] == at
     assert snapshot["cpu_usage_percent"] == 32.1
