@@ -116,6 +116,8 @@ class Sender:
     is_waiting: bool = False
     due_at: float = 0.0
     acknowledged: int = 0
+    refused: list[int] = field(factory=list)
+    """Statuses that were not 200."""
     _received: bytes = field(default=b"", init=False)
 
     @classmethod
@@ -152,7 +154,10 @@ class Sender:
         if len(body) < int(length[15:]):
             return 0
         status, self._received, self.is_waiting = int(head[9:12]), b"", False
-        self.acknowledged += status == 200
+        if status == 200:
+            self.acknowledged += 1
+        else:
+            self.refused.append(status)
         return status
 
 
