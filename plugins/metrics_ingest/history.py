@@ -17,6 +17,7 @@ import msgspec
 
 from appliance.plugin import Column, Devices, Wanted, Window
 
+from .models import is_whole
 from .wire import iso
 
 METRICS: Final = (
@@ -91,7 +92,7 @@ def _runs(devices: Sequence[Devices]) -> Iterator[tuple[Devices, int, int]]:
 
 
 def _gpus(devices: Devices) -> list[tuple[int, str]]:
-    return sorted((index, gpu_id) for gpu_id, (index, _) in devices.gpus.items())
+    return sorted((index, gpu_id) for gpu_id, (index, _) in devices.gpus.items() if is_whole(gpu_id))
 
 
 def _template(devices: Devices) -> str:

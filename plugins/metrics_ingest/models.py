@@ -9,6 +9,11 @@ SURFACE = "metrics_ingest"
 LOCAL_SLUG = "local"
 
 
+def is_whole(gpu_id: str) -> bool:
+    """Whether an id is a GPU's, not that of a MIG instance: clients know GPUs by their index, which the two share."""
+    return not gpu_id.startswith("MIG-")
+
+
 @define(kw_only=True, eq=False)
 class Server:
     """One monitored server: as registered, and when it was heard of last. Only `Servers` and ingest change it."""

@@ -21,7 +21,7 @@ from appliance.plugin import (
 from . import wire
 from .account_routes import agent_command, owner_of
 from .figures import figures, top
-from .models import SURFACE, Server
+from .models import SURFACE, Server, is_whole
 from .slugs import slugify
 from .state import State
 
@@ -210,7 +210,7 @@ def _item(state: State, server: Server) -> ServerItem:
         created_unix_s=to_unix_s(server.created_unix_us),
         cpu_percent=None if sample is None else sample.cpu_percent,
         memory_percent=None if sample is None else sample.memory_percent,
-        gpu_count=0 if sample is None else len(sample.gpus),
+        gpu_count=0 if sample is None else sum(is_whole(gpu.gpu_id) for gpu in sample.gpus),
         gpu_top_utilization_percent=None if sample is None else top([gpu.utilization_percent for gpu in sample.gpus]),
         bottleneck=None if reading is None else figures(reading.sample, reading.rates).verdict.label,
     )

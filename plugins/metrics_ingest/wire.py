@@ -12,7 +12,7 @@ from appliance.plugin import Answer, ApplianceError, Head, HostSample, NotAuthen
 
 from .bottleneck import Verdict
 from .figures import Figures, average, figures, top, total
-from .models import Server
+from .models import Server, is_whole
 
 BACKEND_VERSION: Final = "0.2.0"
 """The server's version whose behaviour this is; clients show it and compare."""
@@ -174,6 +174,7 @@ def _label(fan: dict[str, Any]) -> str:
 
 
 def _gpu(sample: HostSample, own: Figures) -> dict[str, Any]:
+    gpus = sorted((gpu for gpu in sample.gpus if is_whole(gpu.gpu_id)), key=lambda each: each.gpu_index)
     devices = [
         {
             "gpu_index": gpu.gpu_index,
@@ -189,14 +190,14 @@ def _gpu(sample: HostSample, own: Figures) -> dict[str, Any]:
             "power_w": gpu.power_watts,
             "power_limit_w": gpu.power_limit_watts,
         }
-        for gpu in sorted(sample.gpus, key=lambda each: each.gpu_index)
+        for gpu in gpus
     ]
-    memory: Sequence[float | None] = [gpu.vram_used_percent for gpu in sample.gpus]
+    memory: Sequence[float | None] = [gpu.vram_used_percent for gpu in gpus]
     return {
         "present": bool(devices),
         "count": len(devices),
         "top_util_percent": own.gpu_top_util_percent,
-        "avg_util_percent": average([gpu.utilization_percent for gpu in sample.gpus]),
+        "avg_util_percent": average([gpu.utilization_percent for gpu in gpus]),
         "top_memory_percent": top(memory),
         "avg_memory_percent": average(memory),
         "devices": devices,

@@ -166,3 +166,11 @@ def test_people_are_told_where_to_log_in_and_programs_are_not() -> None:
 )
 def test_query_is_read_as_the_clients_server_does(raw: bytes, found: dict[str, str]) -> None:
     assert wire.query(head("/", raw)) == found
+
+
+def test_parts_of_a_gpu_are_not_shown_beside_it_since_clients_know_gpus_by_their_index() -> None:
+    whole = GpuSample(gpu_id="GPU-a", gpu_index=0, model="A", taken_at_unix_us=AT, vram_used_percent=50.0)
+    part = GpuSample(gpu_id="MIG-b", gpu_index=0, model="A 1g", taken_at_unix_us=AT, vram_used_percent=90.0)
+    found = shown(wire.snapshot(SERVER, reading(gpus=(whole, part)), now_unix_us=AT))
+    assert [gpu["uuid"] for gpu in found["gpu"]["devices"]] == ["GPU-a"]
+    assert (found["gpu"]["count"], found["gpu"]["top_memory_percent"]) == (1, 50.0)
