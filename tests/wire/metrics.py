@@ -13,7 +13,7 @@ from attrs import define, field, frozen
 from tests.product.served import Product
 
 _NUMBERS = itertools.count(1)
-DOCUMENTED = {
+DOCUMENTED: dict[str, Any] = {
     "collected_at": "2026-02-26T02:37:49.120000+00:00",
     "cpu_usage_percent": 32.1,
     "cpu_user_percent": 21.0,
@@ -62,7 +62,7 @@ DOCUMENTED = {
     ],
 }
 """The sample of the API's own document."""
-AGENT = {
+AGENT: dict[str, Any] = {
     "version": "0.1.0",
     "hostname": "train01",
     "platform": "Linux-...",

@@ -9,9 +9,9 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-from tests.product.served import Product, events, until
+from tests.product.served import Product, until
 from tests.wire.metrics import AGENT, DOCUMENTED, Server, history, latest, now_iso, registered, sample
-from tests.wire.shapes import HISTORY, LATEST, SERVERS, SNAPSHOT, differences
+from tests.wire.shapes import HISTORY, LATEST, SERVERS, differences
 
 pytestmark = pytest.mark.zipapp
 GPU, DISK = DOCUMENTED["gpus"][0], DOCUMENTED["disks"][0]
@@ -291,34 +291,6 @@ def test_large_history_is_thinned_by_stride_and_keeps_every_peak(
     assert times == sorted(set(times))
 
 
-def test_latest_is_not_sent_again_while_no_server_has_anything_newer(browser: httpx.Client, box: Server) -> None:
-    set_active(browser, "local", False)
-    try:
-        box.send(-2)
-        first = browser.get("/api/metrics/latest/", params={"server": box.slug})
-        known = {"If-None-Match": first.headers["etag"]}
-        again = browser.get("/api/metrics/latest/", params={"server": box.slug}, headers=known)
-        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", first.headers["etag"])
-        box.send()
-        newer = browser.get("/api/metrics/latest/", params={"server": box.slug}, headers=known)
-        assert newer.status_code == 200
-        assert newer.headers["etag"] != first.headers["etag"]
-    finally:
-        set_active(browser, "local", True)
-
-
-def test_stream_sends_the_present_snapshot_and_then_each_newer_one(browser: httpx.Client, box: Server) -> None:
-    box.send(-10)
-    with browser.stream("GET", "/api/appliance/metrics/stream", params={"server": box.slug}) as stream:
-        assert stream.headers["content-type"].startswith("text/event-stream")
-        found = events(stream.iter_lines())
-        name, first = next(found)
-        assert (name, differences(SNAPSHOT, first)) == ("snapshot", [])
-        sent = box.send(cpu_usage_percent=77.0)["snapshot"]
-        name, second = next(found)
-        assert (name, second["id"], second["cpu"]["usage_percent"]) == ("snapshot", sent["id"], 77.0)
-
-
 def test_answers_are_strict_json_in_utf_8(browser: httpx.Client, box: Server) -> None:
     box.send(gpus=[{**GPU, "name": "Größe \u2028 \ud83d\ude00 </script>"}])
     raw = browser.get("/api/metrics/latest/", params={"server": box.slug}).content
@@ -328,7 +300,11 @@ def test_answers_are_strict_json_in_utf_8(browser: httpx.Client, box: Server) ->
 def test_only_people_read(shared: Product, box: Server) -> None:
     box.send()
     # What a Bearer token says is known, and it is not a person's.
-    tried = ({}, 401), ({"X-Monitoring-Token": box.token}, 401), ({"Authorization": f"Bearer {box.token}"}, 403)
+    tried: list[tuple[dict[str, str], int]] = [
+        ({}, 401),
+        ({"X-Monitoring-Token": box.token}, 401),
+        ({"Authorization": f"Bearer {box.token}"}, 403),
+    ]
     for headers, status in tried:
         for path in ("/api/servers/", "/api/metrics/latest/", "/api/metrics/history/", "/api/notifications/"):
             answer = httpx.get(shared.base + path, headers=headers)
