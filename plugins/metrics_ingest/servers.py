@@ -14,6 +14,7 @@ from appliance.plugin import (
     Kind,
     Minted,
     NotFound,
+    TooLarge,
     insert_credential,
     mint_credential,
     new_id,
@@ -25,6 +26,8 @@ from .models import LOCAL_SLUG, Server
 
 TOKEN_BYTES: Final = 32
 """As the documented server makes them: 43 characters of base64url."""
+MAX_SERVERS: Final = 10_000
+"""As many as the inventory holds hosts."""
 
 
 @define(eq=False)
@@ -32,6 +35,7 @@ class Servers:
     """Every registered server. Read from memory at once; a change is durable before it shows."""
 
     core: Core
+    most: int = MAX_SERVERS
     generation: int = field(default=0, init=False)
     """Changes whenever anything that is shown of any server does."""
     _by_slug: dict[str, Server] = field(factory=dict, init=False)
@@ -96,7 +100,9 @@ class Servers:
         """Register a server; return it and its token, which nobody can read again.
 
         :raises Conflict: the slug is taken.
+        :raises TooLarge: no further server can be held.
         """
+        self._check_room()
         minted = self._mint(slug)
 
         def write(connection: sqlite3.Connection) -> Server:
@@ -143,6 +149,7 @@ class Servers:
             server = self._by_id[existing]
             may_take(server)
             return server, await self._take(server, platform=platform, hostname=hostname, agent_user=agent_user)
+        self._check_room()
         attempt = 0
         while slugs(attempt) in self._by_slug:
             attempt += 1
@@ -294,6 +301,10 @@ class Servers:
             raise Conflict("every slug for the local server is taken")
 
         return await self.core.database.write(write, on_commit=lambda made: self._keep([made]))
+
+    def _check_room(self) -> None:
+        if len(self._by_id) >= self.most:
+            raise TooLarge(f"{self.most} servers are registered already", hint="delete those that are gone")
 
     def changed(self, server: Server) -> None:
         """Note that what is shown of a server has changed."""
