@@ -4,6 +4,7 @@ import gzip
 import http.client
 import json
 from contextlib import closing
+from threading import Thread
 from typing import Any
 
 import httpx2 as httpx
@@ -222,6 +223,30 @@ def test_array_with_one_bad_sample_stores_none_of_it(box: Server, browser: httpx
     said = refused(box, 400, "Ingest processing failed.", [sample(-20), sample(-10, disks=5)])
     assert said["field"] == "$[1].disks"
     assert history(browser, box)["points"] == []
+
+
+def test_one_sample_sent_at_once_over_many_connections_is_stored_once(box: Server, browser: httpx.Client) -> None:
+    body, statuses = {"sample": sample()}, list[int]()
+
+    def repeat() -> None:
+        with closing(Server(box.base, box.slug, box.token)) as sender:
+            statuses.extend(sender.post(body).status for _ in range(10))
+
+    senders = [Thread(target=repeat) for _ in range(8)]
+    for each in senders:
+        each.start()
+    for each in senders:
+        each.join(30)
+    assert statuses == [200] * 80
+    assert latest(browser, box)["selected_server"]["snapshot_count"] == 1
+    assert len(history(browser, box)["points"]) == 1
+
+
+def test_array_that_repeats_a_sample_counts_it_once(box: Server, browser: httpx.Client) -> None:
+    at = now_iso(-5)
+    answer = box.post([sample(collected_at=at, cpu_load_1=1.0), sample(collected_at=at, cpu_load_1=2.0)])
+    assert (answer.status, answer.json["accepted"]) == (200, 1)
+    assert latest(browser, box)["selected_server"]["snapshot_count"] == 1
 
 
 def test_empty_array_is_400(box: Server) -> None:
