@@ -56,8 +56,7 @@ export class ServerGpusCard {
 
   show({ gpu }) {
     this.devices = gpu.devices;
-    const count = new Set(gpu.devices.map((one) => one.gpu_index)).size; // MIG instances have their parent's index
-    text(this.sub, count ? plural(count, "GPU") : "");
+    text(this.sub, gpu.devices.length ? plural(gpu.devices.length, "GPU") : "");
     keyed(this.rows, gpu.devices, (one) => `${one.gpu_index} ${one.uuid}`, row);
     this.table.hidden = gpu.devices.length === 0;
     this.gone.hidden = gpu.devices.length > 0;
@@ -89,9 +88,7 @@ export class ServerGpusCard {
     const lines = this.indexes.map((index, i) => ({ label: `GPU ${index}`, colour: COLOURS[i % COLOURS.length] }));
     this.charts = CHARTS.map(([title, kind, name]) => {
       const values = (devices) => {
-        // A MIG instance has its parent's index and stands after it: it is drawn where the parent reports nothing.
-        const found = new Map();
-        for (const one of devices) if (!known(found.get(one.gpu_index))) found.set(one.gpu_index, one[name]);
+        const found = new Map(devices.map((one) => [one.gpu_index, one[name]]));
         return this.indexes.map((index) => found.get(index));
       };
       return { title, chart: new Chart(title, kind, lines), of: (point) => values(point.gpus), now: (snapshot) => values(snapshot.gpu.devices) };
