@@ -12,13 +12,14 @@ import math
 from array import array
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from itertools import compress, repeat
+from itertools import compress, islice, repeat
 from operator import is_not, mul
 from typing import Any, Final
 
 from attrs import define, field, frozen
 
 from appliance.series.fields import HOST, KINDS
+from appliance.series.limits import MAX_DEVICES
 from appliance.series.pack import Layout, Row, intern_layout, spread_of
 from appliance.series.rates import Rates, rates_of
 
@@ -26,6 +27,8 @@ TIER_SECONDS: Final = (10, 60, 600, 3600)
 TIER_US: Final = tuple(seconds * 1_000_000 for seconds in TIER_SECONDS)
 
 HUNDREDTHS: Final = 100
+MAX_BUCKET_DEVICES: Final = 4 * MAX_DEVICES
+"""Devices of one kind in one bucket: all of a sample, and room for those that come and go."""
 
 Slot = tuple[str, str, str]
 """Kind (empty for the host), key of the device, metric."""
@@ -118,12 +121,17 @@ def part_of_vector(layout: Layout, values: Sequence[float | None]) -> Part:
 
 
 def union(layouts: Iterable[Layout]) -> Layout:
-    """Return the layout that holds all devices of the given ones, in the order they are met."""
+    """Return the layout that holds the devices of the given ones, in the order they are met; so many and no more.
+
+    A host that names its devices anew with every sample would make hours of any width else. Cutting off the end of what
+    has been cut before comes to the same, so it does not matter in which groups layouts are joined.
+    """
     met = list(layouts)
     first = met[0]
     if all(each is first or each == first for each in met):
         return first
-    keys = tuple(tuple(dict.fromkeys(key for each in met for key in each.keys[place])) for place in range(len(KINDS)))
+    every = (dict.fromkeys(key for each in met for key in each.keys[place]) for place in range(len(KINDS)))
+    keys = tuple(tuple(islice(names, MAX_BUCKET_DEVICES)) for names in every)
     details = {
         gpu: detail for each in reversed(met) for gpu, detail in zip(each.keys[0], each.gpu_details, strict=True)
     }

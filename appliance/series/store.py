@@ -23,6 +23,7 @@ from appliance.series.packed import BucketDecoder, bucket_decoder, pack_bucket, 
 from appliance.series.rates import PACE_TIMES, Pace, Rates, rates_of
 from appliance.series.rollup import TIER_SECONDS, TIER_US, Bucket, floor, fold_buckets, fold_samples, vector
 from appliance.series.schema import MIGRATIONS, OWNER
+from appliance.series.statements import AFTER, BEFORE, INSERT, MOVE, NEWEST, SPAN, TIMES
 
 __all__ = ["MIGRATIONS", "OWNER", "SeriesStore", "Stored"]
 
@@ -34,36 +35,6 @@ OPEN_MAX: Final = 512
 
 MOVED_ROWS: Final = 1000
 """Rows moved or deleted in one write: below 50 ms of the writer's time."""
-
-_COLUMNS: Final = ", ".join(("at_unix_us", "layout_id", *HOST.gauges, *HOST.counters, "devices"))
-_INSERT: Final = (
-    f"INSERT INTO series_tail (series_id, {_COLUMNS}) VALUES (?{', ?' * (len(HOST.gauges) + len(HOST.counters) + 3)})"  # noqa: S608 (column names of our own)
-    " ON CONFLICT DO NOTHING"
-)
-_SPAN: Final = " UNION ALL ".join(
-    f"SELECT {_COLUMNS} FROM {table} WHERE series_id = :series AND at_unix_us >= :from AND at_unix_us < :to"  # noqa: S608
-    for table in ("series_raw", "series_tail")
-)
-_BEFORE: Final = tuple(
-    f"SELECT {_COLUMNS} FROM {table} WHERE series_id = ? AND at_unix_us < ? ORDER BY at_unix_us DESC LIMIT 1"  # noqa: S608
-    for table in ("series_tail", "series_raw")
-)
-_NEWEST: Final = tuple(
-    f"SELECT at_unix_us FROM {table} WHERE series_id = ? ORDER BY at_unix_us DESC LIMIT 1"  # noqa: S608
-    for table in ("series_tail", "series_raw")
-)
-_AFTER: Final = tuple(
-    f"SELECT at_unix_us FROM {table} WHERE series_id = ? AND at_unix_us > ? ORDER BY at_unix_us LIMIT {PACE_TIMES}"  # noqa: S608
-    for table in ("series_tail", "series_raw")
-)
-_TIMES: Final = tuple(
-    f"SELECT at_unix_us FROM {table} WHERE series_id = ? AND at_unix_us < ? ORDER BY at_unix_us DESC LIMIT {PACE_TIMES}"  # noqa: S608
-    for table in ("series_tail", "series_raw")
-)
-_MOVE: Final = (
-    f"INSERT OR IGNORE INTO series_raw (series_id, {_COLUMNS}) SELECT series_id, {_COLUMNS} FROM series_tail"  # noqa: S608
-    " WHERE (series_id, at_unix_us) <= (:series, :at) ORDER BY series_id, at_unix_us"
-)
 
 
 @frozen
@@ -209,7 +180,7 @@ class SeriesStore:
         series.doubt()
         # Its own bucket changes, that of the next sample, whose rates are now derived from this one, and those of
         # the samples after that, whose pace it is part of.
-        after = sorted(found[0] for sql in _AFTER for found in conn.execute(sql, (series_id, at)))[:PACE_TIMES]
+        after = sorted(found[0] for sql in AFTER for found in conn.execute(sql, (series_id, at)))[:PACE_TIMES]
         open_from = floor(newest, 0)
         changed = {floor(at, 0), *(floor(each, 0) for each in after)}
         conn.executemany(
@@ -228,22 +199,22 @@ class SeriesStore:
             *row.host_counters,
             pack_devices(row) if row.blob is None else row.blob,
         )
-        return conn.execute(_INSERT, values).rowcount == 1
+        return conn.execute(INSERT, values).rowcount == 1
 
     def newest(self, conn: sqlite3.Connection, series_id: int) -> int | None:
         """Return the moment of the newest sample."""
         # Late samples lie in the tail too, so the tail's newest need not be the series'.
-        found = [at for sql in _NEWEST for (at,) in conn.execute(sql, (series_id,))]
+        found = [at for sql in NEWEST for (at,) in conn.execute(sql, (series_id,))]
         return max(found, default=None)
 
     def before(self, conn: sqlite3.Connection, series_id: int, at_unix_us: int) -> Row | None:
         """Return the last sample earlier than a moment."""
-        found = [each for sql in _BEFORE for each in conn.execute(sql, (series_id, at_unix_us))]
+        found = [each for sql in BEFORE for each in conn.execute(sql, (series_id, at_unix_us))]
         return self._row(conn, max(found, key=itemgetter(0))) if found else None
 
     def pace(self, conn: sqlite3.Connection, series_id: int, at_unix_us: int) -> Pace:
         """Return how often the host reported before a moment."""
-        found = {at for sql in _TIMES for (at,) in conn.execute(sql, (series_id, at_unix_us))}
+        found = {at for sql in TIMES for (at,) in conn.execute(sql, (series_id, at_unix_us))}
         return Pace(sorted(found))
 
     def near(self, conn: sqlite3.Connection, series_id: int, row: Row) -> Row | None:
@@ -269,7 +240,7 @@ class SeriesStore:
         """Yield the samples of a span that is open at its end, oldest first."""
         span = {"series": series_id, "from": from_unix_us, "to": to_unix_us, "limit": limit}
         previous = -1
-        for found in conn.execute(f"{_SPAN} ORDER BY at_unix_us LIMIT :limit", span):
+        for found in conn.execute(f"{SPAN} ORDER BY at_unix_us LIMIT :limit", span):
             if found[0] != previous:
                 previous = found[0]
                 yield self._row(conn, found)
@@ -309,7 +280,7 @@ class SeriesStore:
             (MOVED_ROWS - 1,),
         ).fetchone()
         place = {"series": last[0], "at": last[1]} if last else {"series": MAX_SERIES, "at": 0}
-        conn.execute(_MOVE, place)
+        conn.execute(MOVE, place)
         conn.execute("DELETE FROM series_tail WHERE (series_id, at_unix_us) <= (:series, :at)", place)
         return last is not None
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from appliance.series.pack import Layout, UnknownFormat, decoder, intern_layout
 from appliance.series.packed import bucket_decoder, pack_bucket, unpack_bucket
 from appliance.series.rollup import (
+    MAX_BUCKET_DEVICES,
     Bucket,
     close,
     combine,
@@ -111,3 +112,20 @@ def test_union_keeps_the_order_in_which_devices_are_met() -> None:
 def test_one_bucket_is_its_own_fold() -> None:
     bucket = Bucket(PLAIN, b"\1", 1, None, [2], [3], [2])
     assert fold_buckets([bucket]) is bucket
+
+
+def named_anew(first: int, count: int) -> Layout:
+    return intern_layout(((), tuple(f"disk{number}" for number in range(first, first + count)), (), ()), ())
+
+
+def test_host_that_names_its_devices_anew_with_every_sample_makes_no_bucket_wider_than_is_bearable() -> None:
+    layouts = [named_anew(200 * number, 200) for number in range(20)]
+    parts = [part_of_vector(layout, [1.0] * len(slots_of(layout))) for layout in layouts]
+    at_once = close(combine(parts))
+    assert len(at_once.layout.keys[1]) == MAX_BUCKET_DEVICES
+    assert at_once.layout.keys[1][0] == "disk0"
+    bit_by_bit = parts[0]
+    for part in parts[1:]:
+        bit_by_bit = combine([bit_by_bit, part])
+    assert close(bit_by_bit) == at_once
+    assert fold_buckets([close(part) for part in parts]).layout is at_once.layout
