@@ -4,7 +4,7 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from attrs import define, field
 
@@ -102,22 +102,20 @@ class Servers:
         :raises Conflict: the slug is taken.
         :raises TooLarge: no further server can be held.
         """
-        self._check_room()
+        taken = Conflict("Slug already exists. Choose another.")
+        return await self._add(slug, taken, name=name, description=description, hostname=hostname, owner=owner)
+
+    async def _add(self, slug: str, taken: Conflict, **fields: Any) -> tuple[Server, str]:
+        """Store a new server with its token; ``taken`` is raised when there is one of that slug or machine."""
+        if len(self._by_id) >= self.most:
+            raise TooLarge(f"{self.most} servers are registered already", hint="delete those that are gone")
         minted = self._mint(slug)
 
         def write(connection: sqlite3.Connection) -> Server:
-            made = store.insert(
-                connection,
-                slug=slug,
-                name=name,
-                description=description,
-                hostname=hostname,
-                owner=owner,
-                series_id=new_id("server"),
-                created_unix_us=self.core.now(),
-            )
+            now = self.core.now()
+            made = store.insert(connection, slug=slug, series_id=new_id("server"), created_unix_us=now, **fields)
             if made is None:
-                raise Conflict("Slug already exists. Choose another.")
+                raise taken
             insert_credential(connection, minted)
             return made
 
@@ -149,36 +147,19 @@ class Servers:
             server = self._by_id[existing]
             may_take(server)
             return server, await self._take(server, platform=platform, hostname=hostname, agent_user=agent_user)
-        self._check_room()
         attempt = 0
         while slugs(attempt) in self._by_slug:
             attempt += 1
-        slug = slugs(attempt)
-        minted = self._mint(slug)
-
-        def write(connection: sqlite3.Connection) -> Server:
-            made = store.insert(
-                connection,
-                slug=slug,
-                name=name,
-                hostname=hostname,
-                agent_user=agent_user,
-                agent_info=store.json_text({"platform": platform}),
-                machine_sha256=machine_sha256,
-                owner=owner,
-                series_id=new_id("server"),
-                created_unix_us=self.core.now(),
-            )
-            if made is None:  # enrolled twice in one moment
-                raise Conflict("This machine is being enrolled already.", hint="try again")
-            insert_credential(connection, minted)
-            return made
-
-        def follow(made: Server) -> None:
-            self.core.credentials.remember(minted)
-            self._keep([made])
-
-        return await self.core.database.write(write, on_commit=follow), minted.secret
+        return await self._add(
+            slugs(attempt),
+            Conflict("This machine is being enrolled already.", hint="try again"),
+            name=name,
+            hostname=hostname,
+            agent_user=agent_user,
+            agent_info=store.json_text({"platform": platform}),
+            machine_sha256=machine_sha256,
+            owner=owner,
+        )
 
     async def _take(self, server: Server, *, platform: str, hostname: str, agent_user: str) -> str:
         minted = self._mint(server.slug)
@@ -301,10 +282,6 @@ class Servers:
             raise Conflict("every slug for the local server is taken")
 
         return await self.core.database.write(write, on_commit=lambda made: self._keep([made]))
-
-    def _check_room(self) -> None:
-        if len(self._by_id) >= self.most:
-            raise TooLarge(f"{self.most} servers are registered already", hint="delete those that are gone")
 
     def changed(self, server: Server) -> None:
         """Note that what is shown of a server has changed."""
