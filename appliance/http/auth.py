@@ -4,8 +4,10 @@ In this order: the control socket; a credential that the request carries, which 
 process; a network that the surface is open to; nobody. What `Access.authenticate` lets through reaches the handler.
 """
 
+import hmac
 import ipaddress
 import os
+import secrets
 from collections.abc import Callable, Mapping
 from typing import Literal
 
@@ -18,10 +20,11 @@ from appliance.credentials.rules import Credential
 from appliance.credentials.store import Credentials
 from appliance.errors import BadInput, Forbidden, NotAuthenticated, TooManyRequests
 from appliance.http import origin
+from appliance.http.container_networks import ContainerNetworks
 from appliance.http.query import pairs
 from appliance.http.trust import uid_of
 from appliance.people.roles import SAFE_METHODS, require_role, require_scope
-from appliance.people.sessions import CookieNames, read_cookies
+from appliance.people.sessions import CookieNames, read_cookies, values_of
 from appliance.people.store import People
 from appliance.rate import Rate
 from appliance.surface import BoundSurface, Endpoint, Head
@@ -45,11 +48,16 @@ BEARER_KINDS = frozenset(
 )
 """Sessions travel as a cookie and admin keys in their own header only: a Bearer of theirs is wrong."""
 ADMIN_KEY_KINDS = frozenset({Kind.ADMIN_KEY, Kind.DRONE})
+MACHINES = frozenset({Kind.MACHINE, Kind.WORKER, Kind.AGENT, Kind.INGEST, Kind.DRONE})
+"""Where a keyed endpoint names one of these, trust never stands in, whoever else it is for."""
+OVERFLOW_UID = 65_534
+"""What the kernel shows for every uid that our user namespace has no number for: many users, so never the owner."""
 QUERY_KEY_PATHS = ("/admin/api/", "/ws/ssh")
 _CONTROL = Caller(kind=Kind.CONTROL, role=Role.ADMIN, name="control socket")
 _TRUST = Caller(kind=Kind.TRUST, role=Role.OPERATOR, name="local process")
 _OPEN = Caller(kind=Kind.OPEN, role=Role.USER, name="open network")
-_ENVIRONMENT_KEY = Caller(kind=Kind.ADMIN_KEY, role=Role.OPERATOR, name="admin key", credential_id="environment")
+_CONFIGURED = "configured:"
+_CONFIGURED_SALT = secrets.token_bytes(16)
 
 
 @frozen(kw_only=True)
@@ -108,6 +116,7 @@ class Access:
     own_uid: int = field(factory=os.geteuid)
     now: Now = unix_now_us
     peer_uid: Callable[[Head], int | None] = uid_of
+    containers: ContainerNetworks = field(factory=ContainerNetworks)
     rate: Rate = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -127,8 +136,10 @@ class Access:
 
     def still_valid(self, caller: Caller) -> bool:
         """Whether a caller's credential still counts and gives the role it gave: asked by long connections."""
-        if not caller.credential_id or caller is _ENVIRONMENT_KEY:
+        if not caller.credential_id:
             return True
+        if caller.credential_id.startswith(_CONFIGURED):
+            return caller.credential_id in map(_configured_id, self.policy.admin_keys)
         credential = self.credentials.live(caller.credential_id)
         if credential is None:
             return False
@@ -149,7 +160,8 @@ class Access:
             or not self._is_local_request(head)
         ):
             return False
-        if self.cookies.session in _cookies(head):
+        # Looked for as text: a cookie header too long to be read may have it too.
+        if any(self.cookies.session in value for value in _values(head, b"cookie")):
             return False
         rules = self.listeners.get(head.listener, _NO_RULES)
         return rules.trust != "none" and self._is_trusted_process(head, rules.trust)
@@ -186,7 +198,7 @@ class Access:
 
     def _without_credential(self, head: Head, endpoint: Endpoint, bound: BoundSurface | None) -> Caller:
         # Reads of people, keys and settings need an admin: those, neither trust nor an open network gives.
-        is_for_person = endpoint.access == "open" or bool(endpoint.caller & PERSON)
+        is_for_person = endpoint.access == "open" or bool(endpoint.caller & PERSON and not endpoint.caller & MACHINES)
         if is_for_person and endpoint.role <= Role.OPERATOR and self.is_trusted(head, bound):
             return _TRUST
         if endpoint.access == "open" and endpoint.role <= Role.USER and self._is_open_to(head, endpoint.surface):
@@ -209,6 +221,10 @@ class Access:
         cookies = _cookies(head)
         if (secret := cookies.get(self.cookies.session)) is None:
             return None
+        # Another site of our domain can add a cookie of this name for a longer path, which is then sent first: whoever
+        # followed it would act, and leave things, in the account of whoever planted it.
+        if len(set(values_of(_cookie_header(head), self.cookies.session))) > 1:
+            raise NotAuthenticated("two sessions at once", hint="delete this site's cookies in the browser")
         caller = self._found(secret, frozenset({Kind.SESSION}), "the session has ended")
         websocket = endpoint.kind == "websocket"
         allowed = self.policy.allowed_origins
@@ -226,9 +242,14 @@ class Access:
             raise NotAuthenticated("this key does not count")
         # Every key is compared, so that the time does not tell which one came close.
         matches = [
-            ids.same_secret(ids.hash_secret(secret), ids.hash_secret(key)) for key in self.policy.admin_keys if key
+            key
+            for key in self.policy.admin_keys
+            if ids.same_secret(ids.hash_secret(secret), ids.hash_secret(key)) and key
         ]
-        return _ENVIRONMENT_KEY if any(matches) else self._found(secret, ADMIN_KEY_KINDS)
+        if matches:
+            known = _configured_id(matches[0])
+            return Caller(kind=Kind.ADMIN_KEY, role=Role.OPERATOR, name="admin key", credential_id=known)
+        return self._found(secret, ADMIN_KEY_KINDS)
 
     def _from_query(self, head: Head, endpoint: Endpoint) -> Caller | None:
         """Read ``?ticket=`` of WebSockets and ``?key=`` of the two places where a browser can send nothing else."""
@@ -283,7 +304,7 @@ class Access:
         if uid is None:
             return False
         # Root is not the owner when we are not root: proxies run as root and forward strangers.
-        return trust == "local" or (self.policy.owner_trust and uid == self.own_uid)
+        return trust == "local" or (self.policy.owner_trust and uid == self.own_uid and uid != OVERFLOW_UID)
 
     def _is_open_to(self, head: Head, surface: str) -> bool:
         networks = self.policy.open_to.get(surface, ())
@@ -295,6 +316,8 @@ class Access:
             return False
         if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
+        if self.containers.holds(address):
+            return False
         return any(address.version == network.version and address in network for network in networks)
 
 
@@ -303,7 +326,9 @@ _NO_RULES = ListenerRules()
 
 def _admitted(caller: Caller, head: Head, endpoint: Endpoint) -> Caller:
     """Return the caller if the endpoint is for such; raise `Forbidden`, naming what is needed, if not."""
-    if caller.kind not in endpoint.caller and endpoint.access != "open":
+    # Open endpoints are for every person (or who acts as one), and for no machine that is not named: a token for
+    # reading /metrics must not do what is open to users.
+    if caller.kind not in endpoint.caller and (endpoint.access != "open" or caller.role is None):
         raise Forbidden(_wrong_kind(caller, endpoint), hint=_kinds_hint(endpoint))
     if caller.role is not None:
         require_role(caller, endpoint.role)
@@ -312,13 +337,25 @@ def _admitted(caller: Caller, head: Head, endpoint: Endpoint) -> Caller:
     return caller
 
 
+def _configured_id(key: str) -> str:
+    """Name a key of the configuration, so that a long connection is known to be by one that counts no more.
+
+    Salted afresh in each process: the name tells nothing about the key.
+    """
+    return _CONFIGURED + hmac.new(_CONFIGURED_SALT, key.encode("utf-8", "surrogatepass"), "sha256").hexdigest()[:32]
+
+
 def _values(head: Head, name: bytes) -> list[str]:
     return [value.decode("latin-1") for key, value in head.headers if key == name]
 
 
+def _cookie_header(head: Head) -> str:
+    return "; ".join(_values(head, b"cookie"))
+
+
 def _cookies(head: Head) -> dict[str, str]:
-    values = _values(head, b"cookie")
-    return read_cookies("; ".join(values)) if values else {}
+    header = _cookie_header(head)
+    return read_cookies(header) if header else {}
 
 
 def _only(values: list[str]) -> str:

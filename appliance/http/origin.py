@@ -5,6 +5,7 @@ page whose name was pointed at our address (DNS rebinding), and whoever comes th
 """
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
@@ -15,6 +16,8 @@ from appliance.surface import Head
 
 FORWARDING = (b"forwarded", b"x-real-ip", b"via")
 FORWARDING_PREFIX = b"x-forwarded-"
+_PLACE = re.compile(r"(?:\[[^\[\]@/\\?#\s]*\]|[^\[\]@/\\?#\s:]*)(?::[0-9]{0,5})?", re.ASCII)
+"""A host, or an address in brackets with nothing around them (urlsplit reads ``evil.example[::1]`` as ``::1``)."""
 CSRF_HEADERS = (b"x-csrftoken", b"x-csrf-token")
 
 
@@ -27,7 +30,7 @@ def host_of(head: Head) -> str | None:
 
 
 def _host(text: str) -> str | None:
-    if any(character in text for character in "@/\\?# \t"):
+    if not _PLACE.fullmatch(text):
         return None
     try:
         parts = urlsplit(f"//{text}")

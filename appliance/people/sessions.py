@@ -35,13 +35,21 @@ def read_cookies(header: str) -> dict[str, str]:
     :param header: its values joined by ``"; "``; one longer than 8 kB has none.
     """
     cookies: dict[str, str] = {}
-    if len(header) > COOKIE_HEADER_LIMIT:
-        return cookies
-    for pair in header.split(";", COOKIES_MAX)[:COOKIES_MAX]:
-        name, equals, value = pair.strip().partition("=")
-        if equals and name:
-            cookies.setdefault(name, value.strip('"'))
+    for name, value in _pairs(header):
+        cookies.setdefault(name, value)
     return cookies
+
+
+def values_of(header: str, name: str) -> list[str]:
+    """Return every value that a ``Cookie`` header has for ``name``: a browser sends one for each path and domain."""
+    return [value for found, value in _pairs(header) if found == name]
+
+
+def _pairs(header: str) -> list[tuple[str, str]]:
+    if len(header) > COOKIE_HEADER_LIMIT:
+        return []
+    split = (pair.strip().partition("=") for pair in header.split(";", COOKIES_MAX)[:COOKIES_MAX])
+    return [(name, value.strip('"')) for name, equals, value in split if equals and name]
 
 
 def csrf_token(session_secret: str) -> str:

@@ -16,7 +16,8 @@ from appliance.credentials.rules import US, Minted
 from appliance.credentials.store import Credentials
 from appliance.database import Database
 from appliance.errors import BadInput, Forbidden, NotAuthenticated, TooManyRequests
-from appliance.http.auth import Access, ListenerRules, Policy, read_networks
+from appliance.http.auth import OVERFLOW_UID, Access, ListenerRules, Policy, read_networks
+from appliance.http.container_networks import ContainerNetworks
 from appliance.http.trust import uid_of
 from appliance.people import store as people_store
 from appliance.people.passwords import Passwords
@@ -144,6 +145,13 @@ async def test_another_user_root_and_nobody_known_are_not_the_owner(world: World
         world.call(head(HOST))
 
 
+async def test_uid_that_stands_for_many_users_is_not_the_owner(world: World) -> None:
+    # What the kernel shows for every user of another user namespace, also where the appliance runs as "nobody".
+    world.uid = world.access.own_uid = OVERFLOW_UID
+    with pytest.raises(NotAuthenticated):
+        world.call(head(HOST))
+
+
 async def test_local_trust_takes_every_local_process_and_nobody_from_afar(world: World) -> None:
     world.uid = STRANGER_UID
     assert world.call(head(HOST, listener=ANY_LOCAL)).kind is Kind.TRUST
@@ -176,6 +184,10 @@ ATTACKS = {
     "a page on another port of this host": (HOST, ("sec-fetch-site", "same-site")),
     "a person in a browser": (HOST, ("sec-fetch-mode", "navigate"), ("sec-fetch-site", "none")),
     "a stale session": (HOST, ("cookie", "appliance_i1=stale")),
+    "a session behind more cookies than are read": (HOST, ("cookie", f"a={'x' * 9000}; appliance_i1=stale")),
+    "a session in a second header": (HOST, ("cookie", "a=b"), ("cookie", "appliance_i1=stale")),
+    "two origins": (HOST, ("origin", "http://127.0.0.1:8080"), ("origin", "http://evil.example")),
+    "two hosts": (HOST, HOST),
     "a wrong token": (HOST, ("authorization", "Bearer wrong")),
     "an empty token": (HOST, ("authorization", "Bearer ")),
     "a wrong key": (HOST, ("x-admin-key", "wrong")),
@@ -206,7 +218,9 @@ async def test_surface_that_declares_no_trust_trusts_nobody(world: World, access
         world.access.authenticate(head(HOST), known, wary)
 
 
-@pytest.mark.parametrize("kinds", [{Kind.MACHINE}, {Kind.DRONE, Kind.WORKER}, {Kind.INGEST}, {Kind.AGENT}])
+@pytest.mark.parametrize(
+    "kinds", [{Kind.MACHINE}, {Kind.DRONE, Kind.WORKER}, {Kind.INGEST}, {Kind.AGENT}, {Kind.AGENT, Kind.PAT}]
+)
 async def test_trust_does_not_stand_in_for_machines(world: World, kinds: set[Kind]) -> None:
     with pytest.raises(NotAuthenticated):
         world.call(head(HOST), caller=frozenset(kinds))
@@ -286,6 +300,18 @@ async def test_open_network_does_not_stand_in_elsewhere(
         world.call(head(*headers, peer=(peer, 9), listener=WIDE), **({"surface": "task_scheduler"} | declared))
 
 
+async def test_container_of_this_host_is_in_no_open_network(world: World, tmp_path: Path) -> None:
+    (tmp_path / "docker0" / "bridge").mkdir(parents=True)
+    (tmp_path / "route").write_text("Iface\ndocker0 0000110A 00000000 1 0 0 0 0000FFFF 0 0 0\n")
+    world.access.containers = ContainerNetworks(now=world.clock, interfaces=tmp_path, tables=tmp_path)
+    world.uid = None
+    declared = {"surface": "task_scheduler", "access": "open"}
+    assert world.call(head(("host", "gpu-box.lan"), peer=("10.1.2.3", 9), listener=WIDE), **declared).kind is Kind.OPEN
+    for peer in ("10.17.0.2", "::ffff:10.17.0.2"):
+        with pytest.raises(NotAuthenticated):
+            world.call(head(("host", "gpu-box.lan"), peer=(peer, 9), listener=WIDE), **declared)
+
+
 def test_what_is_no_network_is_refused() -> None:
     with pytest.raises(BadInput):
         read_networks(("10.0.0.1/8",))
@@ -347,6 +373,34 @@ async def test_machine_reaches_only_what_is_for_machines(world: World) -> None:
         world.call(head(bearer(token.secret)), caller=PERSON)
 
 
+@pytest.mark.parametrize("kind", [Kind.SCRAPE, Kind.INGEST, Kind.JOIN, Kind.INSTALL, Kind.MACHINE])
+async def test_machine_does_not_do_what_is_open_to_users(world: World, kind: Kind) -> None:
+    made = await world.access.credentials.create(kind, subject="m1")
+    with pytest.raises(Forbidden):
+        world.call(head(HOST, bearer(made.secret), method="POST"), access="open", role=Role.USER, method="POST")
+    named = world.call(head(HOST, bearer(made.secret)), access="open", caller=frozenset({kind}))
+    assert (named.kind, named.role) == (kind, None)
+
+
+async def test_person_may_do_what_is_open_to_drones(world: World) -> None:
+    _, session = await world.person("ana", Role.USER)
+    declared = {"access": "open", "caller": frozenset({Kind.DRONE})}
+    assert world.call(head(HOST, world.cookie(session.secret)), **declared).name == "ana"
+
+
+async def test_session_planted_beside_ones_own_is_not_followed(world: World) -> None:
+    _, own = await world.person("ana", Role.ADMIN)
+    _, planted = await world.person("eve", Role.VIEWER)
+    name = world.access.cookies.session
+    cookies = ("cookie", f"{name}={planted.secret}; {name}={own.secret}")
+    with pytest.raises(NotAuthenticated) as caught:
+        world.call(head(HOST, cookies))
+    assert "cookies" in caught.value.hint
+    assert world.call(head(HOST, cookies, listener=WIDE), access="public") == ANONYMOUS
+    same = ("cookie", f"{name}={own.secret}; {name}={own.secret}")
+    assert world.call(head(HOST, same)).name == "ana"
+
+
 async def test_session_secret_counts_in_its_cookie_only(world: World) -> None:
     _, session = await world.person("ana", Role.ADMIN)
     assert world.call(head(HOST, world.cookie(session.secret))).kind is Kind.SESSION
@@ -397,6 +451,14 @@ async def test_admin_key_acts_as_operator_by_its_header(world: World) -> None:
             world.call(head(("x-admin-key", key), listener=WIDE), role=Role.ADMIN)
     with pytest.raises(NotAuthenticated):
         world.call(head(bearer(made.secret)))
+
+
+async def test_key_taken_out_of_the_configuration_ends_what_it_opened(world: World) -> None:
+    caller = world.call(head(("x-admin-key", "key-from-the-environment"), listener=WIDE))
+    assert world.access.still_valid(caller)
+    assert "environment" not in caller.credential_id
+    world.access.policy = evolve(world.access.policy, admin_keys=("another-key-of-the-operator",))
+    assert not world.access.still_valid(caller)
 
 
 async def test_key_in_the_query_counts_in_two_places_only(world: World) -> None:

@@ -50,7 +50,13 @@ def test_our_own_names_are_ours(host: str) -> None:
         "user@localhost",
         "localhost/x",
         "localhost:99999999",
+        "localhost:8080:9090",
         "[::1",
+        "[::1]evil.example",
+        "evil.example[::1]",
+        "evil.example[::1]:8080",
+        "[::1][::1]",
+        "127.0.0.1,evil.example",
     ],
 )
 def test_name_pointed_at_our_address_is_foreign(host: str) -> None:

@@ -1,4 +1,4 @@
-from appliance.people.sessions import CookieNames, csrf_token, read_cookies
+from appliance.people.sessions import CookieNames, csrf_token, read_cookies, values_of
 
 
 def test_two_instances_have_two_cookie_names() -> None:
@@ -18,3 +18,9 @@ def test_csrf_token_belongs_to_its_session_and_does_not_show_it() -> None:
     assert csrf_token("one") == csrf_token("one")
     assert csrf_token("one") != csrf_token("two")
     assert "one" not in csrf_token("one")
+
+
+def test_every_value_of_a_name_is_seen_also_the_planted_one() -> None:
+    assert values_of('s=planted; a=1; s="own"', "s") == ["planted", "own"]
+    assert values_of("a=1", "s") == []
+    assert values_of("s=x; " + "a" * 9000, "s") == []
