@@ -13,84 +13,30 @@ from attrs import define, evolve, field
 
 from appliance import ids
 from appliance.clock import Now
+from appliance.credentials import tables
 from appliance.credentials.kinds import Kind
 from appliance.credentials.rules import US, Credential, Minted, is_live, mint, successor, used
+from appliance.credentials.tables import MIGRATIONS, OWNER
 from appliance.credentials.tickets import Tickets
 from appliance.database import Database
 from appliance.errors import BadInput, Conflict, NotAuthenticated, NotFound
-from appliance.migrations import Migration
 
-OWNER = "credentials"
+__all__ = [
+    "MIGRATIONS",
+    "OWNER",
+    "Credentials",
+    "consume",
+    "end_oldest",
+    "insert",
+    "revoke",
+    "revoke_of",
+]
+
 FLUSH_SECONDS = 5.0
 PURGE_SECONDS = 3_600.0
 KEEP_DEAD_SECONDS = 30 * 86_400
 """How long a revoked or expired credential stays in the list."""
 GRACE_SECONDS = 2.0
-
-MIGRATIONS = (
-    Migration(
-        version=1,
-        name="credentials",
-        sql="""
-CREATE TABLE credentials_credential (
-  number INTEGER PRIMARY KEY AUTOINCREMENT,
-  credential_id TEXT NOT NULL UNIQUE,
-  kind TEXT NOT NULL,
-  subject TEXT NOT NULL,
-  scope TEXT NOT NULL,
-  scopes TEXT NOT NULL,
-  label TEXT NOT NULL,
-  secret_sha256 BLOB NOT NULL UNIQUE,
-  prefix TEXT NOT NULL,
-  created_unix_us INTEGER NOT NULL,
-  expires_unix_us INTEGER,
-  uses_left INTEGER CHECK (uses_left >= 0),
-  last_used_unix_us INTEGER,
-  revoked_unix_us INTEGER
-) STRICT;
-CREATE INDEX credentials_credential_subject ON credentials_credential (subject, kind);
-""",
-    ),
-)
-
-_COLUMNS = """credential_id, kind, subject, scope, scopes, label, prefix, created_unix_us, expires_unix_us, uses_left,
- last_used_unix_us, revoked_unix_us, secret_sha256, number"""
-_INSERT = """
-INSERT INTO credentials_credential (credential_id, kind, subject, scope, scopes, label, prefix, created_unix_us,
- expires_unix_us, uses_left, secret_sha256)
-VALUES (:credential_id, :kind, :subject, :scope, :scopes, :label, :prefix, :created_unix_us, :expires_unix_us,
- :uses_left, :secret_sha256)
-ON CONFLICT DO NOTHING"""
-_LIVE = f"SELECT {_COLUMNS} FROM credentials_credential WHERE revoked_unix_us IS NULL AND uses_left IS NOT 0"  # noqa: S608 (constants)
-_GET = f"SELECT {_COLUMNS} FROM credentials_credential WHERE credential_id = :id"  # noqa: S608
-_CONSUME = f"""
-UPDATE credentials_credential SET uses_left = uses_left - 1, last_used_unix_us = :now
- WHERE secret_sha256 = :hash AND revoked_unix_us IS NULL AND uses_left > 0
-   AND (expires_unix_us IS NULL OR expires_unix_us > :now)
-RETURNING {_COLUMNS}"""  # noqa: S608
-_REVOKE = """
-UPDATE credentials_credential SET revoked_unix_us = :now
- WHERE credential_id = :id AND revoked_unix_us IS NULL"""
-_UNREVOKED = "SELECT 1 FROM credentials_credential WHERE credential_id = :id AND revoked_unix_us IS NULL"
-_REVOKE_OF = """
-UPDATE credentials_credential SET revoked_unix_us = :now
- WHERE revoked_unix_us IS NULL AND (:subject IS NULL OR subject = :subject) AND (:kind IS NULL OR kind = :kind)
-   AND credential_id IS NOT :keep
-RETURNING credential_id"""
-_END = """
-UPDATE credentials_credential SET expires_unix_us = :ends
- WHERE credential_id = :id AND (expires_unix_us IS NULL OR expires_unix_us > :ends)"""
-_USED = "UPDATE credentials_credential SET last_used_unix_us = :at WHERE credential_id = :id"
-_PURGE = """
-DELETE FROM credentials_credential
- WHERE revoked_unix_us < :before OR expires_unix_us < :before OR (uses_left = 0 AND last_used_unix_us < :before)"""
-_LIST = f"""
-SELECT {_COLUMNS} FROM credentials_credential
- WHERE (:subject IS NULL OR subject = :subject) AND number < :before
-   AND kind IN (SELECT value FROM json_each(:kinds))
-   AND (:live_only = 0 OR (revoked_unix_us IS NULL AND uses_left IS NOT 0
-        AND (expires_unix_us IS NULL OR expires_unix_us > :now)))
- ORDER BY number DESC LIMIT :limit"""  # noqa: S608
 
 
 def insert(connection: sqlite3.Connection, minted: Minted) -> None:
@@ -109,7 +55,7 @@ def insert(connection: sqlite3.Connection, minted: Minted) -> None:
         "uses_left": one.uses_left,
         "secret_sha256": minted.secret_sha256,
     }
-    if connection.execute(_INSERT, values).rowcount != 1:
+    if connection.execute(tables.INSERT, values).rowcount != 1:
         raise Conflict("this secret is in use already", hint="give another one")
 
 
@@ -122,7 +68,7 @@ def consume(
     """
     if len(secret) > ids.SECRET_LIMIT_BYTES:
         return None
-    row = connection.execute(_CONSUME, {"hash": ids.hash_secret(secret), "now": now_unix_us}).fetchone()
+    row = connection.execute(tables.CONSUME, {"hash": ids.hash_secret(secret), "now": now_unix_us}).fetchone()
     if row is None:
         return None
     credential = _credential(row)
@@ -133,7 +79,7 @@ def consume(
 
 def revoke(connection: sqlite3.Connection, credential_id: str, *, now_unix_us: int) -> bool:
     """End a credential as part of a caller's own write; `Credentials.forget` it after the commit."""
-    return connection.execute(_REVOKE, {"id": credential_id, "now": now_unix_us}).rowcount == 1
+    return connection.execute(tables.REVOKE, {"id": credential_id, "now": now_unix_us}).rowcount == 1
 
 
 def revoke_of(
@@ -151,7 +97,16 @@ def revoke_of(
     if subject is None and kind is None:
         raise ValueError("name a subject or a kind")
     values = {"now": now_unix_us, "subject": subject, "kind": kind and kind.value, "keep": keep}
-    return [row[0] for row in connection.execute(_REVOKE_OF, values).fetchall()]
+    return [row[0] for row in connection.execute(tables.REVOKE_OF, values).fetchall()]
+
+
+def end_oldest(connection: sqlite3.Connection, *, now_unix_us: int, subject: str, kind: Kind, keep: int) -> list[str]:
+    """End all but the newest ``keep`` of a subject's credentials of one kind, as part of a caller's own write.
+
+    Return the ids of those that ended; `Credentials.forget` them after the commit.
+    """
+    values = {"now": now_unix_us, "subject": subject, "kind": kind.value, "keep": keep}
+    return [row[0] for row in connection.execute(tables.END_OLDEST, values).fetchall()]
 
 
 @define(eq=False)
@@ -173,7 +128,7 @@ class Credentials:
     async def load(cls, database: Database, *, now: Now) -> "Credentials":
         """Read every live credential of a migrated database."""
         credentials = cls(database, now)
-        rows = await database.read(lambda connection: connection.execute(_LIVE).fetchall())
+        rows = await database.read(lambda connection: connection.execute(tables.LIVE).fetchall())
         for row in rows:
             credential = _credential(row)
             if is_live(credential, now_unix_us=now()):
@@ -263,13 +218,13 @@ class Credentials:
         minted, ends = successor(old, now_unix_us=now, secret=secret), now + int(overlap_seconds * US)
 
         def write(connection: sqlite3.Connection) -> None:
-            if connection.execute(_UNREVOKED, {"id": credential_id}).fetchone() is None:
+            if connection.execute(tables.UNREVOKED, {"id": credential_id}).fetchone() is None:
                 raise Conflict("this credential has ended", hint="create a new one")
             insert(connection, minted)
             if overlap_seconds > 0:
-                connection.execute(_END, {"id": credential_id, "ends": ends})
+                connection.execute(tables.END, {"id": credential_id, "ends": ends})
             else:
-                connection.execute(_REVOKE, {"id": credential_id, "now": now})
+                connection.execute(tables.REVOKE, {"id": credential_id, "now": now})
 
         def follow(_: None) -> None:
             self.remember(minted)
@@ -285,7 +240,9 @@ class Credentials:
 
     def get(self, credential_id: str) -> Credential | None:
         """Return a credential, live or ended, with its newest use; ``None`` when it is unknown."""
-        row = self.database.read_now(lambda connection: connection.execute(_GET, {"id": credential_id}).fetchone())
+        row = self.database.read_now(
+            lambda connection: connection.execute(tables.GET, {"id": credential_id}).fetchone()
+        )
         return None if row is None else self._fresh(_credential(row))
 
     async def page(
@@ -306,7 +263,7 @@ class Credentials:
             "now": self.now(),
             "limit": limit + 1,
         }
-        rows = await self.database.read(lambda connection: connection.execute(_LIST, values).fetchall())
+        rows = await self.database.read(lambda connection: connection.execute(tables.LIST, values).fetchall())
         following = rows[limit - 1][13] if len(rows) > limit else None
         return [self._fresh(_credential(row)) for row in rows[:limit]], following
 
@@ -353,16 +310,17 @@ class Credentials:
         if not uses:
             return
         try:
-            await self.database.write(lambda connection: connection.executemany(_USED, uses) and None)
+            await self.database.write(lambda connection: connection.executemany(tables.USED, uses) and None)
         except BaseException:
             self._unwritten |= batch
             raise
 
     async def purge(self) -> int:
-        """Delete what ended more than 30 days ago; return how many rows that were."""
-        before = self.now() - KEEP_DEAD_SECONDS * US
+        """Delete what ended more than 30 days ago, sessions as soon as they have; return how many rows that were."""
+        now = self.now()
+        values = {"now": now, "before": now - KEEP_DEAD_SECONDS * US}
         self.forget([key for key, (_, credential) in self._live.items() if not self._counts(credential)])
-        return await self.database.write(lambda connection: connection.execute(_PURGE, {"before": before}).rowcount)
+        return await self.database.write(lambda connection: connection.execute(tables.PURGE, values).rowcount)
 
     def _counts(self, credential: Credential) -> bool:
         return is_live(credential, now_unix_us=self.now())

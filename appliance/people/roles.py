@@ -50,6 +50,12 @@ def require_scope(caller: Caller, surface: str, *, writes: bool) -> None:
         raise Forbidden(f"this token lacks the scope {needed}", hint=f"create a token with the scope {needed}")
 
 
+def require_no_scopes(caller: Caller) -> None:
+    """Raise `Forbidden` for a token with scopes: where tokens, people or passwords are made it would widen itself."""
+    if caller.scopes:
+        raise Forbidden("a token with scopes makes no tokens, people or links to log in", hint="log in to do that")
+
+
 def _unknown(word: str, field: str) -> Role:
     raise BadInput(f"{word[:32]!r} is no role", hint=f"one of {', '.join(WORDS)}", field=field)
 

@@ -18,6 +18,7 @@ from appliance.credentials.store import Credentials
 from appliance.database import Database
 from appliance.errors import BadInput, Conflict, NotAuthenticated, NotFound, TooManyRequests
 from appliance.people import rows
+from appliance.people.failures import FailedLogins
 from appliance.people.names import PASSWORD_MAX_CHARACTERS, clean_address, clean_name, clean_password, login_key
 from appliance.people.passwords import Passwords
 from appliance.people.rows import MIGRATIONS, OWNER, Login, Person
@@ -26,6 +27,8 @@ from appliance.people.throttle import Throttle
 __all__ = ["MIGRATIONS", "OWNER", "Login", "People", "Person"]
 
 AGENT_CHARACTERS = 200
+SESSIONS_MAX = 100
+"""Logins of one person at a time; one more ends the oldest, so a program that logs in for ever fills nothing."""
 
 
 @define(eq=False)
@@ -37,6 +40,7 @@ class People:
     now: Now
     passwords: Passwords = field(factory=Passwords)
     throttle: Throttle = field(factory=Throttle)
+    failures: FailedLogins = field(factory=FailedLogins)
     _people: dict[str, Person] = field(factory=dict, init=False)
     _keys: dict[str, str] = field(factory=dict, init=False)
 
@@ -273,7 +277,7 @@ class People:
         now = self.now()
         session = mint(Kind.SESSION, now_unix_us=now, subject=person.person_id, label=agent[:AGENT_CHARACTERS])
 
-        def write(connection: sqlite3.Connection) -> int:
+        def write(connection: sqlite3.Connection) -> tuple[int, list[str]]:
             values = {"id": person.person_id, "now": now, "hash": stored}
             row = connection.execute(rows.VISIT, values).fetchone()
             if row is None:
@@ -281,11 +285,15 @@ class People:
             credential_rows.insert(connection, session)
             if replaces:
                 credential_rows.revoke(connection, replaces, now_unix_us=now)
-            return int(row[0])
+            ended = credential_rows.end_oldest(
+                connection, now_unix_us=now, subject=person.person_id, kind=Kind.SESSION, keep=SESSIONS_MAX
+            )
+            return int(row[0]), [replaces, *ended]
 
-        def follow(visit_count: int) -> None:
+        def follow(done: tuple[int, list[str]]) -> None:
+            visit_count, ended = done
             self._change(person.person_id, visit_count=visit_count, last_login_unix_us=now)
-            self.credentials.forget([replaces])
+            self.credentials.forget(ended)
             self.credentials.remember(session)
 
         await self.database.write(write, on_commit=follow)

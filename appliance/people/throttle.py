@@ -4,6 +4,7 @@ Nobody is locked out: the pause is bounded, belongs to the pair of name and addr
 Pure but for its own memory; the time is given.
 """
 
+import hashlib
 from collections import OrderedDict
 
 from attrs import define, field
@@ -35,14 +36,14 @@ class _Tries:
 class Throttle:
     """Remembers wrong tries; the longest untouched pair is forgotten first when 20,000 are known."""
 
-    _tries: OrderedDict[tuple[str, str], _Tries] = field(factory=OrderedDict, init=False)
+    _tries: OrderedDict[bytes, _Tries] = field(factory=OrderedDict, init=False)
 
     def attempt(self, name_key: str, address: str, *, now_unix_us: int) -> float:
         """Count a try before its password is looked at; return 0, or in how many seconds to come again.
 
         Counted first, so that a hundred simultaneous tries are a hundred tries. A refused one is not counted.
         """
-        key = (name_key, network_of(address))
+        key = _pair(name_key, address)
         tries = self._tries.get(key)
         if tries is None or now_unix_us - tries.last_unix_us > FORGET_SECONDS * US:
             tries = _Tries()
@@ -60,4 +61,10 @@ class Throttle:
 
     def succeeded(self, name_key: str, address: str) -> None:
         """Forget the tries of a pair: the password was right."""
-        self._tries.pop((name_key, network_of(address)), None)
+        self._tries.pop(_pair(name_key, address), None)
+
+
+def _pair(name_key: str, address: str) -> bytes:
+    # A digest: names are as long as whoever makes them up likes, and 20,000 of them are kept.
+    text = f"{network_of(address)}\0{name_key}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(text, digest_size=16).digest()

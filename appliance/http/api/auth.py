@@ -112,7 +112,10 @@ async def login(call: Call[Credentials]) -> Answer:
             name, body.password, address=address_of(call), agent=agent_of(call), replaces=replaces
         )
     except NotAuthenticated:
-        await record(call, "person.login_failed", object=name[:128])
+        untold = state.people.failures.tell(now_unix_us=state.now())
+        if untold is not None:
+            detail = {"not_recorded_before": untold} if untold else None
+            await record(call, "person.login_failed", object=name[:128], detail=detail)
         words = "Invalid username or password." if by_username else "Invalid email or password."
         raise NotAuthenticated(words) from None
     except TooManyRequests as refused:

@@ -14,7 +14,7 @@ from appliance.credentials.kinds import PERSON, Kind, Role
 from appliance.http.api.callers import address_of, agent_of, login_cookies, person_of, record
 from appliance.http.api.state import CoreState
 from appliance.people.names import login_key
-from appliance.people.roles import parse_role
+from appliance.people.roles import parse_role, require_no_scopes
 from appliance.people.store import Login, Person
 from appliance.surface import Answer, Call, Surface
 
@@ -152,6 +152,7 @@ async def users(call: Call[None]) -> UserPage:
 async def add_user(call: Call[NewUser]) -> UserItem:
     """Add a person."""
     state: CoreState = call.state
+    require_no_scopes(call.caller)
     body = call.body
     person = await state.people.add(body.name, role=parse_role(body.role), password=body.password, address=body.email)
     await record(call, "person.add", object=person.name, detail={"role": person.role.word})
@@ -162,6 +163,7 @@ async def add_user(call: Call[NewUser]) -> UserItem:
 async def change_user(call: Call[RoleChange]) -> UserItem:
     """Give a person another role."""
     state: CoreState = call.state
+    require_no_scopes(call.caller)
     before = state.people.named(call.path["name"])
     person = await state.people.set_role(before.person_id, parse_role(call.body.role))
     detail = {"role": person.role.word, "before": before.role.word}
@@ -190,6 +192,7 @@ async def remove_user(call: Call[None]) -> UserItem:
 async def reset_user(call: Call[ResetRequest]) -> Link:
     """End a person's sessions, and set a password or mint a one-time link to set one (``url`` is then not empty)."""
     state: CoreState = call.state
+    require_no_scopes(call.caller)
     person = state.people.named(call.path["name"])
     if call.body.password is not None:
         await state.people.set_password(person.person_id, call.body.password)
@@ -227,6 +230,7 @@ async def change_password(call: Call[OwnPassword]) -> Answer:
 async def setup_link(call: Call[None]) -> Link:
     """Mint a one-time link that makes the first admin; 409 once there is one."""
     state: CoreState = call.state
+    require_no_scopes(call.caller)
     minted = await state.people.setup_link()
     await record(call, "setup.link")
     return Link(url=state.public_url() + SETUP_PAGE + minted.secret)

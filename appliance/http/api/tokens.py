@@ -15,7 +15,7 @@ from appliance.credentials.rules import TICKET_SECONDS, US, Credential, Minted
 from appliance.errors import BadInput, Forbidden, NotAuthenticated, NotFound
 from appliance.http.api.callers import person_of, record
 from appliance.http.api.state import CoreState
-from appliance.people.roles import parse_scopes, require_role
+from appliance.people.roles import parse_scopes, require_no_scopes, require_role
 from appliance.surface import Call, Surface
 
 TOKEN_KINDS = (
@@ -190,11 +190,12 @@ async def create_token(call: Call[NewToken]) -> MadeToken:
     kind = MADE_HERE.get(body.kind)
     if kind is None:
         raise BadInput(f"no such kind: {body.kind[:32]!r}", hint=f"one of {', '.join(MADE_HERE)}", field="$.kind")
-    if call.caller.scopes:
-        raise Forbidden("a token with scopes makes no tokens", hint="log in to make one")
+    require_no_scopes(call.caller)
     given = _personal(call) if kind is Kind.PAT else _impersonal(call, kind)
     if body.expires_in_days is not None:
         given["expires_unix_us"] = state.now() + int(body.expires_in_days * 86_400 * US)
+    if kind is Kind.PAT:
+        _refuse_longer_life(call, given.get("expires_unix_us"))
     minted = await state.credentials.create(kind, label=body.label, **given)
     detail = {"kind": kind.value, "subject": minted.credential.subject, "scope": minted.credential.scope}
     await record(call, "token.create", object=minted.credential.credential_id, detail=detail)
@@ -223,8 +224,7 @@ async def rotate_token(call: Call[Rotation]) -> MadeToken:
     """Replace a token by a new one of the same rights."""
     state: CoreState = call.state
     old = _own(call, call.path["token_id"])
-    if call.caller.scopes:
-        raise Forbidden("a token with scopes makes no tokens", hint="log in to make one")
+    require_no_scopes(call.caller)
     if old.kind in (Kind.INGEST, Kind.AGENT):
         raise BadInput(f"a token of kind {old.kind.value} is rotated with what it belongs to", field="$.id")
     overlap = call.body.overlap_seconds
@@ -284,6 +284,14 @@ def _own(call: Call[Any], credential_id: str, kinds: tuple[Kind, ...] = TOKEN_KI
     if credential is None or credential.kind not in kinds:
         raise NotFound("token", credential_id[:64])
     return credential
+
+
+def _refuse_longer_life(call: Call[Any], expires_unix_us: int | None) -> None:
+    """A personal token that ends makes none that goes on after it: else whoever finds one keeps it for ever."""
+    own = call.state.credentials.live(call.caller.credential_id) if call.caller.kind is Kind.PAT else None
+    ends = own.expires_unix_us if own is not None else None
+    if ends is not None and (expires_unix_us is None or expires_unix_us > ends):
+        raise Forbidden("a token that ends makes none that lives longer", hint="log in to make one")
 
 
 def _personal(call: Call[NewToken]) -> dict[str, Any]:

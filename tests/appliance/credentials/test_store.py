@@ -222,6 +222,18 @@ async def test_long_dead_credentials_are_deleted_and_others_are_not(credentials:
     assert credentials.find(live.secret) is not None
 
 
+async def test_ended_sessions_are_deleted_at_once_and_live_ones_are_not(credentials: Credentials, clock: Clock) -> None:
+    ended = await credentials.create(Kind.SESSION, subject="p")
+    expired = await credentials.create(Kind.SESSION, subject="p", expires_unix_us=clock() + 1)
+    live = await credentials.create(Kind.SESSION, subject="p")
+    await credentials.revoke(ended.credential.credential_id)
+    clock.forward(1)
+    assert await credentials.purge() == 2
+    assert credentials.get(ended.credential.credential_id) is None
+    assert credentials.get(expired.credential.credential_id) is None
+    assert credentials.find(live.secret) is not None
+
+
 async def test_pages_are_newest_first_and_whole(credentials: Credentials) -> None:
     made = [await credentials.create(Kind.PAT, subject="p", label=str(number)) for number in range(5)]
     await credentials.create(Kind.SESSION, subject="p")

@@ -14,7 +14,7 @@ from appliance.database import Database
 from appliance.errors import ApplianceError, BadInput, Conflict, NotAuthenticated, NotFound, TooManyRequests
 from appliance.people import store as people_store
 from appliance.people.passwords import Passwords
-from appliance.people.store import People
+from appliance.people.store import SESSIONS_MAX, People
 
 START = 1_795_000_000 * US
 TABLES = {
@@ -117,6 +117,17 @@ async def test_login_takes_the_place_of_the_old_session(people: People) -> None:
     second = await people.log_in("ana", GOOD, address="a", replaces=old)
     assert people.credentials.find(first.session.secret) is None
     assert people.credentials.find(second.session.secret) is not None
+
+
+async def test_login_beyond_a_hundred_ends_the_oldest(people: People) -> None:
+    ana = await people.add("ana", role=Role.USER, password=GOOD)
+    await people.add("bo", role=Role.USER, password=GOOD)
+    token = await people.credentials.create(Kind.PAT, subject=ana.person_id)
+    other = await people.log_in("bo", GOOD, address="a")
+    opened = [(await people.log_in("ana", GOOD, address="a")).session.secret for _ in range(SESSIONS_MAX + 2)]
+    assert [people.credentials.find(secret) is None for secret in opened] == [True] * 2 + [False] * SESSIONS_MAX
+    assert people.credentials.find(other.session.secret) is not None
+    assert people.credentials.find(token.secret) is not None
 
 
 @pytest.mark.parametrize(("name", "address"), [("ANA", ""), ("ana@example.org", ""), ("bo", "ANA@example.org")])

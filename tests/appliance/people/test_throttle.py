@@ -1,3 +1,5 @@
+import tracemalloc
+
 import pytest
 
 from appliance.people.throttle import FORGET_SECONDS, PAIRS_MAX, US, Throttle, pause_seconds
@@ -58,6 +60,24 @@ def test_memory_is_bounded() -> None:
     for number in range(PAIRS_MAX + 100):
         throttle.attempt(f"n{number}", "a", now_unix_us=NOW)
     assert len(throttle._tries) == PAIRS_MAX
+
+
+def test_memory_is_bounded_however_long_the_names_are() -> None:
+    throttle = Throttle()
+    tracemalloc.start()
+    try:
+        for number in range(2_000):
+            throttle.attempt(f"{number}" + "\U0001f600" * 1_000, "a", now_unix_us=NOW)
+        held_bytes = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert held_bytes < 2_000 * 500
+
+
+def test_pairs_are_told_apart_by_both_halves() -> None:
+    throttle = Throttle()
+    for name, address in (("ana", "a"), ("ana", "b"), ("bo", "a")):
+        assert [throttle.attempt(name, address, now_unix_us=NOW) for _ in range(6)] == [0, 0, 0, 0, 0, 1.0]
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -6,6 +7,7 @@ import pytest
 
 from appliance.credentials.kinds import Role
 from appliance.credentials.rules import US
+from appliance.people.failures import TOLD_PER_MINUTE
 from tests.appliance.http.api.core_kit import GOOD, Kit, running
 
 
@@ -186,3 +188,14 @@ async def test_logins_good_and_bad_are_in_the_audit_log_without_the_password(kit
     entries = await kit.state.audit.newest(10)
     assert [(entry.object, entry.address) for entry in entries] == [("ana", "10.0.0.1")] * 3
     assert "wrong wrong" not in repr(entries)
+
+
+async def test_flood_of_failed_logins_does_not_fill_the_audit_log(kit: Kit) -> None:
+    for number in range(TOLD_PER_MINUTE + 20):
+        client = kit.browser(peer=(f"10.0.1.{number}", 5))
+        got = await client.ask("POST", "/api/auth/login", {"username": f"n{number}", "password": "wrong wrong"})
+        assert got.status == 401
+    assert await kit.actions() == ["person.login_failed"] * TOLD_PER_MINUTE
+    kit.clock.unix_us += 60 * US
+    await kit.browser().ask("POST", "/api/auth/login", {"username": "n", "password": "wrong wrong"})
+    assert json.loads((await kit.state.audit.newest(1))[0].detail) == {"not_recorded_before": 20}

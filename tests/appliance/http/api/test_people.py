@@ -157,3 +157,42 @@ async def test_audit_log_is_shown_and_found_whole(kit: Kit) -> None:
     assert (first.body["items"][0]["action"], first.body["next"]) == ("person.login", 1)
     verdict = (await admin.ask("GET", "/api/appliance/audit/verify")).body
     assert (verdict["ok"], verdict["entries"]) == (True, 2)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/api/appliance/users", {"name": "eve", "role": "admin", "password": GOOD}),
+        ("PATCH", "/api/appliance/users/ana", {"role": "admin"}),
+        ("POST", "/api/appliance/users/root/reset", {}),
+        ("POST", "/api/appliance/users/root/reset", {"password": GOOD}),
+        ("POST", "/api/appliance/setup-link", None),
+    ],
+)
+async def test_token_with_scopes_makes_nobody_who_can_do_more_than_itself(
+    kit: Kit, method: str, path: str, body: Any
+) -> None:
+    await kit.logged_in("root", Role.ADMIN)
+    await kit.logged_in("ana", Role.USER)
+    got = await (await kit.bearer("root", "core")).ask(method, path, body)
+    assert (got.status, "a token with scopes" in repr(got.body)) == (403, True)
+    assert [person.name for person in kit.state.people.everyone() if person.role is Role.ADMIN] == ["root"]
+
+
+async def test_nobody_raises_or_resets_themselves_but_an_admin(kit: Kit) -> None:
+    await kit.logged_in("root", Role.ADMIN)
+    for role in (Role.VIEWER, Role.USER, Role.OPERATOR):
+        own = await kit.logged_in(f"{role.word}1", role)
+        for method, path, body in (
+            ("PATCH", f"/api/appliance/users/{role.word}1", {"role": "admin"}),
+            ("POST", f"/api/appliance/users/{role.word}1/reset", {}),
+            ("DELETE", "/api/appliance/users/root", None),
+        ):
+            assert (await own.ask(method, path, body)).status == 403
+        assert kit.state.people.named(f"{role.word}1").role is role
+
+
+async def test_admin_who_resets_themselves_is_out_at_once(kit: Kit) -> None:
+    root = await kit.logged_in("root", Role.ADMIN)
+    assert (await root.ask("POST", "/api/appliance/users/root/reset", {})).status == 200
+    assert (await root.ask("GET", "/api/appliance/users")).status == 401

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from appliance.credentials.kinds import Kind, Role
+from appliance.credentials.rules import US
 from tests.appliance.http.api.core_kit import GOOD, Kit, running
 
 TOKENS = "/api/appliance/tokens"
@@ -119,6 +120,20 @@ async def test_token_with_scopes_makes_no_token_of_wider_reach(kit: Kit) -> None
     reader = await kit.bearer("root", "core:read")
     assert (await reader.ask("GET", TOKENS)).status == 200
     assert (await reader.ask("DELETE", f"{TOKENS}/{made.body['id']}")).status == 403
+
+
+async def test_token_that_ends_makes_none_that_lives_longer(kit: Kit) -> None:
+    await kit.logged_in("ana", Role.USER)
+    person = kit.state.people.named("ana")
+    own = await kit.state.credentials.create(
+        Kind.PAT, subject=person.person_id, expires_unix_us=kit.clock() + 86_400 * US
+    )
+    program = kit.browser(headers=[("authorization", f"Bearer {own.secret}")])
+    assert (await program.ask("POST", TOKENS, {"kind": "pat"})).status == 403
+    assert (await program.ask("POST", TOKENS, {"kind": "pat", "expires_in_days": 1.01})).status == 403
+    assert (await program.ask("POST", TOKENS, {"kind": "pat", "expires_in_days": 0.5})).status == 201
+    endless = await kit.bearer("ana")
+    assert (await endless.ask("POST", TOKENS, {"kind": "pat"})).status == 201
 
 
 async def test_rotation_gives_a_new_secret_of_the_same_form(kit: Kit) -> None:
