@@ -67,7 +67,7 @@ def points_json(window: Window, verdicts: Verdicts, labels: Sequence[str]) -> by
     """Return a window as the JSON array of its points, oldest first.
 
     A point's ``collected_at`` is the sample's own time, or where its bucket begins, the first one's not before the
-    window does. Figures have at most two decimals, bytes per second none.
+    window does. Figures of samples have at most two decimals, those of buckets one, bytes per second none.
 
     :param window: of the metrics in `METRICS`.
     :param labels: what the codes of ``verdicts`` are called.
@@ -111,22 +111,26 @@ def _name(text: str) -> str:
 class _Texts(dict[float | None, str]):
     """JSON of figures, each made once: the percentages of a day, and of the next request, are few different ones."""
 
-    def __init__(self, absent: str) -> None:
+    def __init__(self, absent: str, digits: int) -> None:
         super().__init__()
         self.absent = absent
+        self.digits = digits
 
     def __missing__(self, value: float | None) -> str:
         if len(self) >= KEPT_TEXTS:
             self.clear()
-        self[value] = text = self.absent if value is None else repr(round(float(value), 2))
+        self[value] = text = self.absent if value is None else repr(round(float(value), self.digits))
         return text
 
     def of(self, column: Iterable[float | None]) -> list[str]:
         return list(map(self.__getitem__, column))
 
 
-_OR_NULL: Final = _Texts("null")
-_OR_ZERO: Final = _Texts("0.0")
+OF_SAMPLES: Final = 2
+OF_BUCKETS: Final = 1
+"""Digits behind the point: a pixel of a chart is more, and each costs a tenth of the answer."""
+_OR_NULL: Final = {digits: _Texts("null", digits) for digits in (OF_SAMPLES, OF_BUCKETS)}
+_OR_ZERO: Final = {digits: _Texts("0.0", digits) for digits in (OF_SAMPLES, OF_BUCKETS)}
 
 
 class _Charts:
@@ -158,7 +162,8 @@ class _Charts:
             # Stored means are whole bytes already.
             return [list(map(round, column)) for column in columns] if self._is_raw else columns
 
-        null, zero = _OR_NULL.of, _OR_ZERO.of
+        digits = OF_SAMPLES if self._is_raw else OF_BUCKETS
+        null, zero = _OR_NULL[digits].of, _OR_ZERO[digits].of
         disks, fans, gpus = sorted(devices.disks), sorted(devices.fans), [each for _, each in _gpus(devices)]
         count = end - start
         read, write = rates("disk.read_bytes_per_s", disks), rates("disk.write_bytes_per_s", disks)
@@ -175,13 +180,13 @@ class _Charts:
             _sums(read, count),
             _sums(write, count),
             zero(_tops(busy, count)),
-            _averages([_known(column) for column in means("disk.busy_percent", disks)], count, "0.0"),
+            _averages([_known(column) for column in means("disk.busy_percent", disks)], count, "0.0", digits),
             null(_tops(load, count)),
-            _averages(means("gpu.utilization_percent", gpus), count, "null"),
+            _averages(means("gpu.utilization_percent", gpus), count, "null", digits),
             null(_tops(memory, count)),
-            _averages(means("gpu.vram_used_percent", gpus), count, "null"),
+            _averages(means("gpu.vram_used_percent", gpus), count, "null", digits),
             null(_tops(speed, count)),
-            _averages(means("fan.speed_rpm", fans), count, "null"),
+            _averages(means("fan.speed_rpm", fans), count, "null", digits),
             self._verdicts[start:end],
         ]
         heat, fan = peaks("gpu.temperature_celsius", gpus), peaks("gpu.fan_percent", gpus)
@@ -222,13 +227,14 @@ def _tops(columns: Sequence[Figures], count: int) -> Figures:
     return list(map(max, zip(*columns, strict=True)))
 
 
-def _averages(columns: Sequence[Figures], count: int, absent: str) -> list[str]:
+def _averages(columns: Sequence[Figures], count: int, absent: str, digits: int) -> list[str]:
     """Return the JSON of the mean over devices at each point, of those that reported."""
     if not columns:
         return [absent] * count
     rows: Iterable[Sequence[Any]] = zip(*columns, strict=True)
+    text = f"%.{digits}f"
     if any(None in column for column in columns):
         known = ([value for value in row if value is not None] for row in rows)
-        return ["%.2f" % (sum(row) / len(row)) if row else absent for row in known]
+        return [text % (sum(row) / len(row)) if row else absent for row in known]
     width = len(columns)
-    return ["%.2f" % (total / width) for total in map(sum, rows)]
+    return [text % (total / width) for total in map(sum, rows)]

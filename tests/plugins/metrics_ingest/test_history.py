@@ -90,7 +90,7 @@ def mean(values: Sequence[float | None]) -> float | None:
 
 
 @pytest.mark.parametrize("max_points", [1500, 500, 100, 9, 3])
-async def test_peaks_are_those_of_the_samples_exactly_and_rates_their_means(tmp_path: Path, max_points: int) -> None:
+async def test_peaks_are_those_of_the_samples_and_rates_their_means(tmp_path: Path, max_points: int) -> None:
     random = Random(5)
     samples = [host(START + number * 5 * SECOND, random) for number in range(1300)]
     async with series_at(tmp_path / "a.db") as series:
@@ -101,29 +101,35 @@ async def test_peaks_are_those_of_the_samples_exactly_and_rates_their_means(tmp_
     assert (window.tier_seconds == 0) == (max_points == 1500)
     length = window.step_seconds * SECOND or 1
     seen = 0
+    tenth = 0.0501 if window.tier_seconds else 0.0  # buckets are shown to a tenth
+
+    def top(values: Sequence[float | None]) -> Any:
+        found = peak(values)
+        return None if found is None else pytest.approx(found, abs=tenth)
+
     for at, point in zip(window.times_unix_us, points, strict=True):
         stride = [each for each in readings if at <= each.sample.taken_at_unix_us < at + length]
         seen += len(stride)
         of = [each.sample for each in stride]
-        assert point["cpu_usage_percent"] == peak([each.cpu_percent for each in of])
-        assert point["cpu_iowait_percent"] == peak([each.cpu_iowait_percent for each in of])
-        assert point["memory_percent"] == peak([each.memory_percent for each in of])
-        assert point["swap_percent"] == peak([each.swap_percent for each in of])
-        assert point["gpu_top_util_percent"] == peak([gpu.utilization_percent for each in of for gpu in each.gpus])
-        assert point["gpu_top_memory_percent"] == peak([gpu.vram_used_percent for each in of for gpu in each.gpus])
-        assert point["fan_max_rpm"] == peak([fan.speed_rpm for each in of for fan in each.fans])
+        assert point["cpu_usage_percent"] == top([each.cpu_percent for each in of])
+        assert point["cpu_iowait_percent"] == top([each.cpu_iowait_percent for each in of])
+        assert point["memory_percent"] == top([each.memory_percent for each in of])
+        assert point["swap_percent"] == top([each.swap_percent for each in of])
+        assert point["gpu_top_util_percent"] == top([gpu.utilization_percent for each in of for gpu in each.gpus])
+        assert point["gpu_top_memory_percent"] == top([gpu.vram_used_percent for each in of for gpu in each.gpus])
+        assert point["fan_max_rpm"] == top([fan.speed_rpm for each in of for fan in each.fans])
         for place, shown in enumerate(point["gpus"]):
             gpus = [each.gpus[place] for each in of]
             assert shown == {
                 "gpu_index": place,
-                "utilization_gpu_percent": peak([gpu.utilization_percent for gpu in gpus]),
-                "memory_percent": peak([gpu.vram_used_percent for gpu in gpus]),
-                "temperature_c": peak([gpu.temperature_celsius for gpu in gpus]),
-                "fan_speed_percent": peak([gpu.fan_percent for gpu in gpus]),
+                "utilization_gpu_percent": top([gpu.utilization_percent for gpu in gpus]),
+                "memory_percent": top([gpu.vram_used_percent for gpu in gpus]),
+                "temperature_c": top([gpu.temperature_celsius for gpu in gpus]),
+                "fan_speed_percent": top([gpu.fan_percent for gpu in gpus]),
             }
         for shown, place in zip(point["fans"], (1, 0), strict=True):
-            assert shown["speed_rpm"] == peak([each.fans[place].speed_rpm for each in of])
-        near = 0.02
+            assert shown["speed_rpm"] == top([each.fans[place].speed_rpm for each in of])
+        near = 0.02 + tenth
         averages = {
             "gpu_avg_util_percent": [gpu.utilization_percent for each in of for gpu in each.gpus],
             "gpu_avg_memory_percent": [gpu.vram_used_percent for each in of for gpu in each.gpus],
@@ -140,12 +146,12 @@ async def test_peaks_are_those_of_the_samples_exactly_and_rates_their_means(tmp_
         )
         assert point["disk_read_bps"] == pytest.approx(sum(read), abs=4)
         assert point["disk_write_bps"] == pytest.approx(sum(write), abs=4)
-        assert point["disk_avg_util_percent"] == pytest.approx(sum(busy) / 2, abs=0.02)
-        top = [peak([each.rates.disks[disk]["busy_percent"] for each in stride]) or 0.0 for disk in ("sda", "sdb")]
-        assert point["disk_util_percent"] == pytest.approx(max(top), abs=0.011)
+        assert point["disk_avg_util_percent"] == pytest.approx(sum(busy) / 2, abs=near)
+        most = [peak([each.rates.disks[disk]["busy_percent"] for each in stride]) or 0.0 for disk in ("sda", "sdb")]
+        assert point["disk_util_percent"] == pytest.approx(max(most), abs=near)
         assert [each["read_bps"] for each in point["disks"]] == pytest.approx(read, abs=2)
         assert [each["write_bps"] for each in point["disks"]] == pytest.approx(write, abs=2)
-        assert [each["util_percent"] for each in point["disks"]] == pytest.approx(top, abs=0.011)
+        assert [each["util_percent"] for each in point["disks"]] == pytest.approx(most, abs=near)
     assert seen == 1300
 
 
