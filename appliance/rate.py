@@ -24,9 +24,10 @@ def network_of(address: str) -> str:
 
 @define(eq=False)
 class Rate:
-    """``per_minute`` requests a minute and address, all of which may come at once."""
+    """``per_minute`` requests a minute and address; those of ``window_seconds`` may come at once."""
 
-    per_minute: int = 120
+    per_minute: float = 120
+    window_seconds: int = 60
     _due: OrderedDict[str, int] = field(factory=OrderedDict, init=False)
 
     def take(self, address: str, *, now_unix_us: int) -> float:
@@ -35,11 +36,11 @@ class Rate:
         IPv6 addresses count by /64. The longest untouched address is forgotten first when 50,000 are known.
         """
         key = address if address.count(".") == 3 and ":" not in address else network_of(address)
-        step_us = 60 * US // self.per_minute
+        step_us, window_us = int(60 * US / self.per_minute), self.window_seconds * US
         due = max(self._due.get(key, 0), now_unix_us)
-        # A clock that has been set back must not keep anybody waiting longer than a minute.
-        due = min(due, now_unix_us + 60 * US)
-        wait_us = due + step_us - (now_unix_us + 60 * US)
+        # A clock that has been set back must not keep anybody waiting longer than the window.
+        due = min(due, now_unix_us + window_us)
+        wait_us = due + step_us - (now_unix_us + window_us)
         if wait_us > 0:
             return wait_us / US
         self._due[key] = due + step_us

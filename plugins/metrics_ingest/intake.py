@@ -94,13 +94,17 @@ class Intake:
             self._introduced(server, agent, batch.agent_raw, ip)
         place = max(range(len(samples)), key=lambda each: samples[each].taken_at_unix_us)
         newest = readings[place]
+        cpu_percent, told = samples[place].cpu_percent, made[place]
+        if not newest.is_new:  # what was stored first stays, and is what is answered
+            for kept in await self.core.series.raw(server.series_id, newest.at_unix_us, newest.at_unix_us + 1):
+                cpu_percent, told = kept.sample.cpu_percent, figures(kept.sample, kept.rates)
         if newest.is_new and self.core.series.latest(server.series_id) is newest:
             self.follow(server, before, newest)
         return Taken(
             at_unix_us=newest.at_unix_us,
             collected_at=batch.incoming[place].collected_at,
-            cpu_percent=samples[place].cpu_percent,
-            figures=made[place],
+            cpu_percent=cpu_percent,
+            figures=told,
             accepted=accepted,
         )
 

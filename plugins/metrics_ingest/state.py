@@ -29,7 +29,7 @@ class State:
     boot: str = field(factory=lambda: secrets.token_hex(4))
     """Tells ETags of this run from those of another."""
     enrolments: Rate = field(factory=lambda: Rate(per_minute=30))
-    registrations: Rate = field(factory=lambda: Rate(per_minute=20))
+    registrations: Rate = field(factory=lambda: Rate(per_minute=4, window_seconds=300))
     _rows: tuple[int, list[msgspec.Raw]] = field(default=(-1, []), init=False)
 
     def server_row(self, server: Server, *, counted: bool = True) -> msgspec.Raw:

@@ -38,3 +38,12 @@ def test_memory_is_bounded() -> None:
     for number in range(ADDRESSES_MAX + 10):
         rate.take(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", now_unix_us=NOW)
     assert len(rate._due) == ADDRESSES_MAX
+
+
+def test_longer_window_lets_more_come_at_once_and_then_one_by_one() -> None:
+    rate = Rate(per_minute=4, window_seconds=300)
+    waits = [rate.take("192.0.2.1", now_unix_us=0) for _ in range(21)]
+    assert waits[:20] == [0.0] * 20
+    assert waits[20] == 15.0
+    assert rate.take("192.0.2.1", now_unix_us=15_000_000) == 0.0
+    assert rate.take("192.0.2.1", now_unix_us=15_000_000) > 0

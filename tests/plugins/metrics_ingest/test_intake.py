@@ -197,3 +197,13 @@ async def test_host_is_the_one_with_its_gpus_else_one_of_its_own(
     other = await until(lambda: inventory.host_of("metrics_ingest", "nameless"))
     assert other != host_id
     assert inventory.gpus(other) == []
+
+
+async def test_sample_sent_again_with_other_content_is_answered_as_it_was_stored(
+    box: Agent, clock: SteppingClock
+) -> None:
+    at = clock()
+    first = await box.send(at, cpu_usage_percent=10.0, gpus=[gpu(utilization_gpu_percent=97.0)])
+    clock.advance(2)
+    again = await box.send(at, cpu_usage_percent=99.0, gpus=[])
+    assert again.json["snapshot"] == first.json["snapshot"]
