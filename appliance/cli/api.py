@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import ssl
+import stat
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
@@ -86,10 +87,16 @@ class _UnixConnection(http.client.HTTPConnection):
 def control_socket(data_dir: Path) -> Path:
     """Return where the control socket of a data directory is: recorded when its path would be too long."""
     recorded = data_dir / "run" / "control"
+    usual = data_dir / "run" / "control.sock"
     try:
-        return Path(recorded.read_text(encoding="utf-8").strip())
-    except OSError:
-        return data_dir / "run" / "control.sock"
+        path = Path(recorded.read_text(encoding="utf-8").strip())
+        folder, owner_uid = path.parent.lstat(), data_dir.stat().st_uid
+    except (OSError, ValueError):
+        return usual
+    # The record of an appliance that was killed names a folder under /tmp which anybody may have made again since:
+    # whoever listens in it would be told passwords.
+    is_ours = stat.S_ISDIR(folder.st_mode) and folder.st_uid == owner_uid and not folder.st_mode & 0o077
+    return path if is_ours else usual
 
 
 @define

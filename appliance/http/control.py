@@ -6,6 +6,7 @@ serves the same edge as every listener.
 
 import os
 import socket
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -57,8 +58,18 @@ def control_socket(folder: DataFolder, environment: Mapping[str, str]) -> Iterat
             shelter.rmdir()
 
 
+def _is_ours_alone(folder: str) -> bool:
+    """Whether nobody else could move what we make in ``folder`` aside and put their own in its place."""
+    try:
+        found = os.lstat(folder)
+    except (OSError, ValueError):
+        return False
+    is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
+    return is_ours and os.access(folder, os.W_OK | os.X_OK)
+
+
 def _shelter(environment: Mapping[str, str]) -> Path:
     """Make a folder of mode 0700 and a short name; never one of a fixed name that somebody could have planted."""
     base = environment.get("XDG_RUNTIME_DIR", "")
-    usable = bool(base) and len(os.fsencode(base)) <= UNIX_PATH_MAX_BYTES // 2 and os.access(base, os.W_OK | os.X_OK)
+    usable = bool(base) and len(os.fsencode(base)) <= UNIX_PATH_MAX_BYTES // 2 and _is_ours_alone(base)
     return Path(tempfile.mkdtemp(prefix="appliance-", dir=base if usable else None))

@@ -67,6 +67,27 @@ def test_own_process_is_named_on_tcp(pair: tuple[socket.socket, socket.socket]) 
     assert trust.uid_of(accepted(pair[1])) == os.geteuid()
 
 
+def test_own_process_is_named_also_when_it_comes_from_a_socket_for_both_families() -> None:
+    with socket.socket() as listening, socket.socket(socket.AF_INET6) as client:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        try:
+            client.connect(("::ffff:127.0.0.1", listening.getsockname()[1]))
+        except OSError as error:
+            pytest.skip(f"no IPv6 here: {error}")
+        server, _ = listening.accept()
+        with server:
+            assert trust.uid_of(accepted(server)) == os.geteuid()
+
+
+def test_row_of_another_connection_is_not_taken_for_this_one(pair: tuple[socket.socket, socket.socket]) -> None:
+    known = accepted(pair[1])
+    assert known.peer is not None
+    assert not isinstance(known.local, str)
+    assert trust.tcp_peer_uid((known.peer[0], known.peer[1]), (known.local[0], 1)) is None
+    assert trust.tcp_peer_uid((known.peer[0], 1), (known.local[0], known.local[1])) is None
+
+
 def test_table_and_query_give_the_same_row(pair: tuple[socket.socket, socket.socket]) -> None:
     known = accepted(pair[1])
     assert known.peer is not None
