@@ -67,6 +67,8 @@ class Intake:
         agent = self._agent(server, batch)
         newest_at = max(sample.taken_at_unix_us for sample in samples)
         made: list[Figures] = []
+        # Nothing of this server is on its way, so what was committed last is what is in effect.
+        code = server.code if server.in_flight == 0 and len(samples) == 1 else None
 
         def within(connection: sqlite3.Connection, stored: Sequence[Stored]) -> None:
             made.clear()
@@ -76,18 +78,22 @@ class Intake:
             for sample, one in zip(like, stored, strict=True):
                 found = figures(sample, one.rates)
                 made.append(found)
-                if one.is_new:
+                is_told = code == found.verdict.code and one.after_unix_us is None
+                if one.is_new and not is_told:
                     at, after = sample.taken_at_unix_us, one.after_unix_us
                     store.put_verdict(connection, server.server_id, at, found.verdict.code, after_unix_us=after)
             if agent is not None:
                 store.set_agent(connection, server.server_id, agent, ip=ip)
 
         before = self.core.series.latest(server.series_id)
+        server.in_flight += 1
         try:
             readings = await self.core.series.append_all(like, within=within)
         except BadInput as error:
             path = batch.incoming[0].path if len(like) == 1 else "$"
             raise BadInput(FAILED, field=f"{path}.collected_at", hint=error.message) from None
+        finally:
+            server.in_flight -= 1
         accepted = sum(each.is_new for each in readings)
         self._heard(server, now, newest_at, accepted)
         if agent is not None:
@@ -99,6 +105,7 @@ class Intake:
             for kept in await self.core.series.raw(server.series_id, newest.at_unix_us, newest.at_unix_us + 1):
                 cpu_percent, told = kept.sample.cpu_percent, figures(kept.sample, kept.rates)
         if newest.is_new and self.core.series.latest(server.series_id) is newest:
+            server.code = told.verdict.code
             self.follow(server, before, newest)
         return Taken(
             at_unix_us=newest.at_unix_us,

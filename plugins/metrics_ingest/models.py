@@ -43,6 +43,10 @@ class Server:
     created_unix_us: int = 0
     revision: int = 0
     """Changes with everything but the last sample."""
+    code: int | None = None
+    """Verdict of its newest sample, where that is known without asking the database."""
+    in_flight: int = 0
+    """Batches that are being stored now."""
     agent_raw: bytes = b""
     """What the agent said last about itself, as sent: agents repeat it with every sample."""
     row_revision: int = -1

@@ -6,6 +6,7 @@ ways end in the same samples. What an agent says of itself stays bytes here: it 
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final, cast
 
 import msgspec
@@ -191,6 +192,7 @@ def _twice(path: str, found: str | int) -> BadInput:
     return BadInput(FAILED, field=path, hint=f"found {found!a} for the second time, expected each but once")
 
 
+@lru_cache(maxsize=4096)
 def _name(text: str, limit: int) -> str:
     """Return a name without what cannot be shown, which counts as a blank at the ends and is marked within."""
     if not text.isprintable():

@@ -4,9 +4,11 @@ import gzip
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
+import trio
 
 from appliance.testing import RunningAppliance, SteppingClock, running, until
 from tests.plugins.metrics_ingest.kit import Agent, agent, disk, gpu, iso, sample
@@ -207,3 +209,22 @@ async def test_sample_sent_again_with_other_content_is_answered_as_it_was_stored
     clock.advance(2)
     again = await box.send(at, cpu_usage_percent=99.0, gpus=[])
     assert again.json["snapshot"] == first.json["snapshot"]
+
+
+async def test_verdicts_of_samples_sent_at_once_are_each_its_own(
+    appliance: RunningAppliance, box: Agent, clock: SteppingClock
+) -> None:
+    start = clock() - 200 * SECOND
+    random = Random(3)
+    busy = [random.choice((98.0, 10.0)) for _ in range(40)]
+    labels = {98.0: "gpu-bound", 10.0: "underutilized"}
+
+    async def send(number: int) -> None:
+        await box.send(start + 2 * number * SECOND, gpus=[gpu(utilization_gpu_percent=busy[number])])
+
+    for first in range(0, 40, 8):  # eight at once, in any order, over connections of their own
+        async with trio.open_nursery() as nursery:
+            for number in random.sample(range(first, first + 8), 8):
+                nursery.start_soon(send, number)
+    reply = await appliance.get("/api/metrics/history/?server=box&minutes=10", headers=await appliance.bearer())
+    assert [point["bottleneck"] for point in reply.json["points"]] == [labels[each] for each in busy]
