@@ -252,7 +252,7 @@ def test_other_disk_is_charted_when_it_is_chosen(logged_in: Page, box: Box) -> N
     expect(logged_in.get_by_role("img", name="Disks: read peak 19.1 MiB/s, write peak 6.4 MiB/s")).to_be_visible()
 
 
-def test_host_of_the_appliance_has_its_page_too_and_shows_gpus_without_their_parts(logged_in: Page, site: Served) -> None:
+def test_host_of_the_appliance_has_its_page_too_and_shows_whole_gpus_alone(logged_in: Page, site: Served) -> None:
     with logged_in.expect_response(lambda answer: "/api/metrics/history/" in answer.url):
         logged_in.goto(f"{site.base}/ui/servers/local")
     rows = logged_in.get_by_role("row").filter(has_text="Scripted H200")
