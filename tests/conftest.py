@@ -3,6 +3,15 @@
 from pathlib import Path
 
 import pytest
+import structlog
+
+# As the product's own log does it: the formatter that structlog takes where it can walks live objects of other threads.
+structlog.configure(
+    processors=[
+        structlog.stdlib.add_log_level,
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 LAST = ("zipapp", "browser")  # the quick tests speak first
 

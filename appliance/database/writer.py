@@ -289,8 +289,8 @@ class Writer:
         except BaseException as error:  # nobody may wait for ever on a thread that is gone
             reason = f"the database writer has died: {error!r}"
             self._died = reason
-            log.exception("database.writer_died")
             self._tell(lambda: self._fail_all(taken, reason))
+            log.exception("database.writer_died")  # after the telling: a log that fails must keep nobody waiting
 
     def _take(self, taken: list[Job]) -> bool:
         """Fill ``taken`` with what waits, at least one job; return ``False`` at the end."""

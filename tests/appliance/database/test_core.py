@@ -353,6 +353,37 @@ async def test_dead_writer_fails_everybody_and_says_so(tmp_path: Path) -> None:
         assert "has died" in str(database.problem)
 
 
+async def test_log_that_hangs_keeps_nobody_waiting_for_a_dead_writer(tmp_path: Path) -> None:
+    told, heard_first = threading.Event(), []
+
+    def hanging(_logger: Any, _method: str, _event: Any) -> Any:
+        heard_first.append(told.wait(5))
+        raise structlog.DropEvent
+
+    async def refused(database: Database) -> None:
+        with pytest.raises(StorageFailed, match="has died"):
+            await database.write(insert(1))
+        told.set()
+
+    before = structlog.get_config()
+    structlog.configure(processors=[hanging])
+    gate = Gate()
+    try:
+        async with opened(tmp_path) as database:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(database.write, gate.write)
+                await gate.until_entered()
+                poison: Any = "not a job"
+                assert database._writer is not None
+                database._writer._queue.put(poison)  # nothing public can kill it
+                nursery.start_soon(refused, database)
+                await trio.testing.wait_all_tasks_blocked()
+                gate.open.set()
+    finally:
+        structlog.configure(**before)
+    assert heard_first == [True]
+
+
 async def test_write_that_nobody_waits_for_is_stored_in_order_and_its_failure_logged(database: Database) -> None:
     told: list[int] = []
     with structlog.testing.capture_logs() as logs:
