@@ -369,16 +369,15 @@ async def test_log_that_hangs_keeps_nobody_waiting_for_a_dead_writer(tmp_path: P
     structlog.configure(processors=[hanging])
     gate = Gate()
     try:
-        async with opened(tmp_path) as database:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(database.write, gate.write)
-                await gate.until_entered()
-                poison: Any = "not a job"
-                assert database._writer is not None
-                database._writer._queue.put(poison)  # nothing public can kill it
-                nursery.start_soon(refused, database)
-                await trio.testing.wait_all_tasks_blocked()
-                gate.open.set()
+        async with opened(tmp_path) as database, trio.open_nursery() as nursery:
+            nursery.start_soon(database.write, gate.write)
+            await gate.until_entered()
+            poison: Any = "not a job"
+            assert database._writer is not None
+            database._writer._queue.put(poison)  # nothing public can kill it
+            nursery.start_soon(refused, database)
+            await trio.testing.wait_all_tasks_blocked()
+            gate.open.set()
     finally:
         structlog.configure(**before)
     assert heard_first == [True]
