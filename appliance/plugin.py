@@ -25,7 +25,7 @@ A plugin that gives out credentials in the transaction of its own rows calls, wi
 import pluggy
 
 from appliance.backends import BackendStatus, DeviceAbsent, DeviceBackend, DeviceEvent, DeviceReading
-from appliance.clock import Now, to_unix_s, unix_now_us
+from appliance.clock import Now, SteadyClock, to_unix_s, unix_now_us
 from appliance.commands import Command, CommandApi, CommandReply
 from appliance.contract import Core, Panel, PanelContent, PanelRow, Parts, Readiness
 from appliance.credentials.kinds import ANONYMOUS, PERSON, Caller, Kind, Role
@@ -57,6 +57,7 @@ from appliance.errors import (
 from appliance.events import Event, Events, Lagged
 from appliance.host import Host
 from appliance.ids import new_id, new_secret
+from appliance.inventory.models import Mark, MarkKind
 from appliance.migrations import Migration
 from appliance.notices import Notice, Notices
 from appliance.prometheus import ScrapedHost
@@ -130,6 +131,8 @@ __all__ = [
     "HostSample",
     "Kind",
     "Lagged",
+    "Mark",
+    "MarkKind",
     "MethodNotAllowed",
     "Migration",
     "Minted",
@@ -157,6 +160,7 @@ __all__ = [
     "Service",
     "Socket",
     "SocketClosed",
+    "SteadyClock",
     "StorageFailed",
     "Stored",
     "Stream",

@@ -16,7 +16,7 @@ from appliance.migrations import Migration
 
 OWNER: Final = "inventory"
 TEXT_MAX_CHARS: Final = 400
-HOSTS_MAX: Final = 10_000
+HOSTS_MAX: Final = 25_000
 
 MIGRATIONS: Final = (
     Migration(
@@ -280,13 +280,14 @@ class Inventory:
             self._gpus[gpu.gpu_id] = gpu if before is None else evolve(gpu, marks=before.marks)
 
     def _link(self, key: tuple[str, str], host_id: str) -> None:
-        before = self._aliases.get(key)
+        before = self._hosts.get(self._aliases.get(key, ""))
+        if before is not None:
+            kept = tuple(alias for alias in before.aliases if alias != key)
+            self._hosts[before.host_id] = evolve(before, aliases=kept)
         self._aliases[key] = host_id
-        for changed in {before, host_id} - {None}:
-            host = self._hosts.get(str(changed))
-            if host is not None:
-                aliases = tuple(sorted(alias for alias, owner in self._aliases.items() if owner == changed))
-                self._hosts[host.host_id] = evolve(host, aliases=aliases)
+        host = self._hosts.get(host_id)
+        if host is not None:
+            self._hosts[host_id] = evolve(host, aliases=tuple(sorted({*host.aliases, key})))
 
     def _mark(self, subject_id: str, kind: MarkKind, mark: Mark | None) -> None:
         def marked(before: tuple[Mark, ...]) -> tuple[Mark, ...]:
@@ -301,10 +302,11 @@ class Inventory:
             self._gpus[subject_id] = evolve(gpu, marks=marked(gpu.marks))
 
     def _drop(self, host_id: str) -> None:
-        self._hosts.pop(host_id, None)
+        host = self._hosts.pop(host_id, None)
         self._unwritten.pop(host_id, None)
         self._gpus = {gpu_id: gpu for gpu_id, gpu in self._gpus.items() if gpu.host_id != host_id}
-        self._aliases = {alias: owner for alias, owner in self._aliases.items() if owner != host_id}
+        for alias in () if host is None else host.aliases:
+            self._aliases.pop(alias, None)
 
     def _load(self, connection: sqlite3.Connection) -> None:
         for host_id, hostname, first, last in connection.execute(_HOSTS):

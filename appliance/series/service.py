@@ -284,15 +284,27 @@ class Series:
         :param name: what the number is, with its unit: ``queue_length``, ``build_seconds``.
         :raises BadInput: the value is no finite number, or its time is too far ahead or behind.
         """
-        for label, text in (("series", series), ("name", name)):
-            if not 0 < len(text) <= MAX_KEY_CHARACTERS:
-                raise BadInput(f"1 to {MAX_KEY_CHARACTERS} characters", field=label)
-        if not (math.isfinite(value) and abs(value) <= MAX_MAGNITUDE):
-            raise BadInput("the value is no finite number of ordinary size", field="value")
-        self._check_time(at_unix_us)
-        if at_unix_us < self._kept_from():
-            raise BadInput("the value is older than what is kept", hint="keep raw samples longer", field="at_unix_us")
-        await self.database.write(lambda conn: put_value(conn, series, name, at_unix_us, float(value)))
+        await self.append_values([(series, name, at_unix_us, value)])
+
+    async def append_values(self, values: Sequence[tuple[str, str, int, float]]) -> None:
+        """Store many numbers, each (series, name, time, value), as `append_value` does: all of them or none."""
+        kept_from = self._kept_from()
+        for series, name, at_unix_us, value in values:
+            for label, text in (("series", series), ("name", name)):
+                if not 0 < len(text) <= MAX_KEY_CHARACTERS:
+                    raise BadInput(f"1 to {MAX_KEY_CHARACTERS} characters", field=label)
+            if not (math.isfinite(value) and abs(value) <= MAX_MAGNITUDE):
+                raise BadInput("the value is no finite number of ordinary size", field="value")
+            self._check_time(at_unix_us)
+            if at_unix_us < kept_from:
+                hint = "keep raw samples longer"
+                raise BadInput("the value is older than what is kept", hint=hint, field="at_unix_us")
+
+        def write(conn: sqlite3.Connection) -> None:
+            for series, name, at_unix_us, value in values:
+                put_value(conn, series, name, at_unix_us, float(value))
+
+        await self.database.write(write)
 
     async def window_values(
         self, series: str, name: str, *, from_unix_us: int, to_unix_us: int, max_points: int = 1500
