@@ -54,6 +54,7 @@ class Machines:
     core: Core
     clock: Callable[[], int]
     """Microseconds of a clock that never jumps (`SteadyClock`)."""
+    most: int = MACHINES_MAX
     found: list[Found] = field(factory=list, init=False)
     """What people should hear of, oldest first; `Watch` takes it away."""
     unwritten: set[Key] = field(factory=set, init=False)
@@ -317,9 +318,9 @@ class Machines:
             self._find("two_agents", machine, words, senders=senders)
 
     def _find(self, kind: str, machine: Machine, words: str, **data: object) -> None:
-        if len(self.found) < MACHINES_MAX:
+        if len(self.found) < self.most:
             self.found.append(Found(kind=kind, machine=machine, words=words, data=data))
 
     def _refuse_too_many(self, key: Key) -> None:
-        if len(self._by_key) >= MACHINES_MAX and key not in self._by_key:
-            raise TooLarge(f"{MACHINES_MAX} machines are known already", hint="delete those that are gone")
+        if len(self._by_key) >= self.most and key not in self._by_key:
+            raise TooLarge(f"{self.most} machines are known already", hint="delete those that are gone")
