@@ -2,11 +2,11 @@
 
 from typing import Any, Final
 
+import msgspec
 import trio
 
 from appliance.plugin import (
     PERSON,
-    Answer,
     ApplianceError,
     Call,
     Caller,
@@ -124,7 +124,7 @@ def _refuse_other(caller: Caller, pool: str, machine_id: str) -> None:
 
 
 @api.post(f"{PREFIX}/keepalive", caller=AGENTS, body=wire.Keepalive, limit_bytes=BODY_BYTES, hot=True)
-async def keepalive(call: Call[wire.Keepalive]) -> Answer:
+async def keepalive(call: Call[wire.Keepalive]) -> msgspec.Raw:
     """Keep a machine ready for five more minutes. Each figure is finite and no greater than 2^53."""
     state: RegistryState = call.state
     body = call.body
@@ -144,14 +144,14 @@ async def keepalive(call: Call[wire.Keepalive]) -> Answer:
     )
     if found is State.READY or found is State.LATE:
         state.machines.beat(machine, beat)
-        return Answer(model=wire.kept(machine))
+        return msgspec.Raw(wire.kept(machine))
     try:
         ready = await state.machines.become_ready(machine, beat)
     except ApplianceError as error:
         raise wire.Refused(500, "Failed to update keepalive", hint=error.message) from error
     if ready is None:
         raise _gone()
-    return Answer(model=wire.kept(ready))
+    return msgspec.Raw(wire.kept(ready))
 
 
 def _may_return(state: RegistryState, machine: Machine) -> bool:
@@ -169,7 +169,7 @@ async def config(call: Call[None]) -> dict[str, None]:
 
 
 @api.get(f"{PREFIX}/list", caller=AGENTS)
-async def machines(call: Call[None]) -> Answer:
+async def machines(call: Call[None]) -> msgspec.Raw:
     """List the machines that are ready: of the token's own pool, with a worker token of all.
 
     ``pool_name`` and ``provider_name`` narrow it down.
@@ -185,7 +185,7 @@ async def machines(call: Call[None]) -> Answer:
             continue
         if (not pool or machine.pool == pool) and (not provider or machine.provider == provider):
             items.append(wire.listed(machine, state.gpu_name(machine)))
-    return Answer(model=b"[" + b",".join(items) + b"]")
+    return msgspec.Raw(b"[" + b",".join(items) + b"]")
 
 
 @api.get(PREFIX + "/{workspace}/gpus", caller=PERSON | {Kind.WORKSPACE}, role=Role.OPERATOR)

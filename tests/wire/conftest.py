@@ -1,4 +1,4 @@
-"""One running product that the tests of a file share, with an admin and a way to register servers."""
+"""One running product that the tests of a file share, with an admin and ways to register servers and machines."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -8,6 +8,7 @@ import httpx2 as httpx
 import pytest
 
 from tests.product.served import Product, built_file, product
+from tests.wire.machines import CONFIG, Registry, registry_of
 from tests.wire.metrics import Server, registered
 
 
@@ -45,3 +46,13 @@ def fresh(pyz: Path, tmp_path: Path) -> Iterator[Product]:
     with product(pyz, tmp_path) as one:
         one.start()
         yield one
+
+
+@pytest.fixture(scope="module")
+def registry(pyz: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """A running product with pools of machines, and their tokens."""
+    with product(pyz, tmp_path_factory.mktemp("registry")) as one:
+        one.config.write_text(CONFIG)
+        one.start()
+        with closing(one.set_up()) as browser:
+            yield registry_of(one, browser)
