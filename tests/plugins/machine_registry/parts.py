@@ -69,7 +69,7 @@ class Parts:
 
     async def told(self) -> list[Event]:
         """Return every event so far, oldest first."""
-        return list(reversed(await self.events.newest(kinds=("machine",), limit=1000)))
+        return await self.events.history(kinds=("machine",), limit=1000)
 
 
 def beat(

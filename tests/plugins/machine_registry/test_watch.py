@@ -7,6 +7,7 @@ import pytest
 
 from plugins.machine_registry.life import State
 from plugins.machine_registry.models import Pool
+from plugins.machine_registry.settings import RegistrySettings
 from plugins.machine_registry.watch import ONE_BY_ONE, Watch
 from tests.plugins.machine_registry.parts import Parts, beat, opened
 
@@ -105,6 +106,12 @@ async def test_good_news_are_notices_too(parts: Parts) -> None:
     await watch(parts).look()
     (notice,) = await parts.notices.newest(source="machine_registry")
     assert (notice.kind, notice.level, notice.title) == ("machine.ready", "info", "Machine is ready")
+
+
+def test_machines_are_remembered_for_forget_hours() -> None:
+    assert RegistrySettings().forget_hours == 7 * 24
+    with pytest.raises(ValueError, match="0.1"):
+        RegistrySettings(forget_hours=0)
 
 
 async def test_machine_that_has_been_expired_for_long_is_forgotten_with_its_charts(parts: Parts) -> None:
