@@ -159,16 +159,19 @@ class Box:
         """Let a machine beat; where it must be alive it is answered, where it must not be it is refused."""
         known = self.known[number]
         body = wire.Keepalive(f"{number:08x}", "default")
+        refusal: wire.Refused | None = None
         try:
             await routes.keepalive(Call(head=HEAD, caller=WORKER, body=body, state=self.state))
         except wire.Refused as error:
-            assert error.code == "machine_not_found"
-            assert self.elapsed >= known.lives_until, f"machine {number} should be alive"
-            known.dies_by = min(known.dies_by, self.elapsed)
-        else:
+            refusal = error
+        if refusal is None:
             assert self.elapsed < known.dies_by, f"machine {number} came back by itself"
             until = self.elapsed + KEEPALIVE_SECONDS
             self.known[number] = Known(is_ready=True, beat_at=self.elapsed, lives_until=until, dies_by=until)
+        else:
+            assert refusal.code == "machine_not_found"
+            assert self.elapsed >= known.lives_until, f"machine {number} should be alive"
+            known.dies_by = min(known.dies_by, self.elapsed)
 
     # ------------------------------------------------------------ what must be true
 
