@@ -15,6 +15,7 @@ from appliance.events import Events
 from appliance.host import Host
 from appliance.inventory.store import Inventory
 from appliance.ledger.store import Ledger
+from appliance.licenses import Licenses
 from appliance.notices import Notices
 from appliance.people.store import People
 from appliance.prometheus import ScrapedHost
@@ -40,6 +41,7 @@ class Core:
     people: People
     audit: Audit
     notices: Notices
+    licenses: Licenses
     host: Host
     now: Now
     host_id: str

@@ -58,6 +58,7 @@ from appliance.events import Event, Events, Lagged
 from appliance.host import Host
 from appliance.ids import new_id, new_secret
 from appliance.inventory.models import Mark, MarkKind
+from appliance.licenses import ClockWentBack, License, LicenseRefused, Licenses
 from appliance.migrations import Migration
 from appliance.notices import Notice, Notices
 from appliance.prometheus import ScrapedHost
@@ -101,6 +102,7 @@ __all__ = [
     "Busy",
     "Call",
     "Caller",
+    "ClockWentBack",
     "Column",
     "Command",
     "CommandApi",
@@ -131,6 +133,9 @@ __all__ = [
     "HostSample",
     "Kind",
     "Lagged",
+    "License",
+    "LicenseRefused",
+    "Licenses",
     "Mark",
     "MarkKind",
     "MethodNotAllowed",

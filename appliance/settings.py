@@ -208,6 +208,44 @@ class PeopleSettings:
 
 
 @frozen(kw_only=True)
+class VendorLicenseSettings:
+    """A licence of the vendor's own, as two texts that belong together."""
+
+    plain: str = ""
+    encrypted: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        if bool(self.plain) != bool(self.encrypted):
+            raise ValueError("plain and encrypted together")
+        if any(
+            len(text) > 8_192 or not (text.isascii() and text.isprintable()) for text in (self.plain, self.encrypted)
+        ):
+            raise ValueError("at most 8,192 printable ASCII characters: they go into the environment of a program")
+
+    def __bool__(self) -> bool:
+        return bool(self.plain)
+
+
+@frozen(kw_only=True)
+class LicensesSettings:
+    """The licence issuer: how long its keys sign, and a licence that is handed out in place of ours."""
+
+    rotate_days: float = setting(
+        30.0,
+        help="How long a key signs before the next one takes over.",
+        reload="live",
+        validator=and_(ge(2), le(3660)),
+    )
+    vendor: VendorLicenseSettings = setting(  # noqa: RUF009  a declaration, as all the others
+        attrs.Factory(VendorLicenseSettings),
+        help="A licence of the vendor's, as plain and encrypted, for hosts that run the vendor's own closed worker: it"
+        " is handed out unchanged. Also as a table [licenses.vendor].",
+        reload="live",
+        secret=True,
+    )
+
+
+@frozen(kw_only=True)
 class LogSettings:
     """What the appliance tells on standard error."""
 
@@ -246,6 +284,7 @@ class Settings:
     devices: DevicesSettings = field(factory=DevicesSettings)
     series: SeriesSettings = field(factory=SeriesSettings)
     people: PeopleSettings = field(factory=PeopleSettings)
+    licenses: LicensesSettings = field(factory=LicensesSettings)
     log: LogSettings = field(factory=LogSettings)
     plugins: Mapping[str, PluginSettings] = field(factory=dict)
 
@@ -261,6 +300,7 @@ TABLES: Final = (
     ("devices", DevicesSettings),
     ("series", SeriesSettings),
     ("people", PeopleSettings),
+    ("licenses", LicensesSettings),
     ("log", LogSettings),
 )
 """Core's tables in the order of the generated file; ``listeners`` is an array of tables."""

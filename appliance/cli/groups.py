@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "user": ("appliance.cli.people:user", "Add, list, reset and remove people."),
     "token": ("appliance.cli.tokens:token", "Create, list, rotate and revoke credentials."),
     "audit": ("appliance.cli.audit:audit", "Read and verify the audit log."),
+    "license": ("appliance.cli.licenses:license_group", "Verify licences, list and rotate the keys that sign them."),
     "login": ("appliance.cli.login:login", "Remember an appliance and a token for later commands."),
     "completion": ("appliance.cli.completion:completion", "Print the shell completion script."),
 }

@@ -4,7 +4,7 @@ from typing import Any, TypedDict
 
 from attrs import asdict, frozen
 
-from appliance import audit, events
+from appliance import audit, events, licenses
 from appliance.audit import Audit, AuditKeeper
 from appliance.credentials import store as credentials_store
 from appliance.credentials.store import Credentials
@@ -18,6 +18,7 @@ from appliance.inventory.store import Inventory
 from appliance.ledger import store as ledger_store
 from appliance.ledger.service import LeaseKeeper
 from appliance.ledger.store import Ledger
+from appliance.licenses import LicenseKeeper, Licenses
 from appliance.migrations import Migration
 from appliance.notices import MIGRATIONS as NOTICES_MIGRATIONS
 from appliance.notices import OWNER as NOTICES_OWNER
@@ -40,6 +41,7 @@ MIGRATIONS: dict[str, tuple[Migration, ...]] = {
     ledger_store.OWNER: ledger_store.MIGRATIONS,
     series_schema.OWNER: series_schema.MIGRATIONS,
     NOTICES_OWNER: NOTICES_MIGRATIONS,
+    licenses.OWNER: licenses.MIGRATIONS,
 }
 """Core's own tables by owner, in the order in which they are brought up."""
 
@@ -56,6 +58,7 @@ class Shared(TypedDict):
     people: People
     audit: Audit
     notices: Notices
+    licenses: Licenses
     host_id: str
 
 
@@ -74,6 +77,7 @@ class CoreParts:
     ledger: Ledger
     series: Series
     notices: Notices
+    licenses: Licenses
     services: tuple[Service, ...]
     """What must run for the parts to do their work."""
 
@@ -89,6 +93,7 @@ class CoreParts:
             people=self.people,
             audit=self.audit,
             notices=self.notices,
+            licenses=self.licenses,
             host_id=self.host_id,
         )
 
@@ -107,6 +112,7 @@ async def open_core(database: Database, folder: DataFolder, settings: LiveSettin
     series = Series(database, now)
     settings.watch(lambda changed: _retain(series, changed))
     notices = Notices(database, bus, now)
+    issuer = await Licenses.load(database, folder.keys, events=bus, now=now, settings=lambda: settings.current.licenses)
     request_audit = RequestAudit(log)
     return CoreParts(
         database=database,
@@ -120,6 +126,7 @@ async def open_core(database: Database, folder: DataFolder, settings: LiveSettin
         ledger=bookings,
         series=series,
         notices=notices,
+        licenses=issuer,
         services=(
             AliveWriter(database, now),
             credentials,
@@ -129,6 +136,7 @@ async def open_core(database: Database, folder: DataFolder, settings: LiveSettin
             LeaseKeeper(bookings),
             series,
             notices,
+            LicenseKeeper(issuer),
         ),
     )
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from appliance.errors import ApplianceError, BadConfiguration
+from appliance.licenses import LicenseKeyRefused
 from appliance.listeners import CannotListen
 from appliance.loading import RequiredPluginMissing
 
@@ -11,7 +12,7 @@ class PathsClash(ApplianceError):
     """Two plugins claim one method and path of a listener, so that nothing is served."""
 
 
-NO_CRASH = (BadConfiguration, CannotListen, RequiredPluginMissing, PathsClash)
+NO_CRASH = (BadConfiguration, CannotListen, RequiredPluginMissing, PathsClash, LicenseKeyRefused)
 """What ends a start without counting as a failed one: somebody has to change something."""
 
 

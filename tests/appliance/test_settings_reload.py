@@ -54,6 +54,18 @@ async def log_requests(appliance: RunningAppliance) -> Any:
     return appliance.running.edge.access_log is not None
 
 
+async def rotate_days(appliance: RunningAppliance) -> Any:
+    licenses = appliance.state.licenses
+    await until(lambda: licenses.active_kid)
+    active = next(key for key in licenses.keys if key.kid == licenses.active_kid)
+    return (licenses.takes_over_unix_us - active.activated_unix_us) / 86_400_000_000
+
+
+async def vendor_license(appliance: RunningAppliance) -> Any:
+    pair = appliance.state.licenses.vendor
+    return pair and (pair.plain, pair.encrypted, pair.expires_unix_us)
+
+
 def retention(name: str) -> Callable[[RunningAppliance], Awaitable[Any]]:
     async def probe(appliance: RunningAppliance) -> Any:
         return getattr(appliance.state.series.retention, name)
@@ -68,6 +80,12 @@ PROBES: dict[str, tuple[str, Callable[[RunningAppliance], Awaitable[Any]], Any]]
     "devices.sample_seconds": ("0.5", sample_seconds, 0.5),
     "people.self_registration": ("true", self_registration, 201),
     "people.admin_key": (f"'{'k' * 20}'", admin_key, 200),
+    "licenses.rotate_days": ("3", rotate_days, 3),
+    "licenses.vendor": (
+        "{ plain = '|ee|1784709281000', encrypted = '3046' }",
+        vendor_license,
+        ("|ee|1784709281000", "3046", 1_784_709_281_000_000),
+    ),
     "log.level": ("'warning'", log_level, "warning"),
     "log.requests": ("true", log_requests, True),
     "series.raw_hours": ("3", retention("raw_hours"), 3),

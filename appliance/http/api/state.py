@@ -13,6 +13,7 @@ from appliance.events import EventBus
 from appliance.http.auth import Access
 from appliance.inventory.store import Inventory
 from appliance.ledger.store import Ledger
+from appliance.licenses import Licenses
 from appliance.local_agent.service import LocalAgent
 from appliance.people.store import People
 from appliance.series.service import Series
@@ -43,6 +44,7 @@ class CoreState:
     credentials: Credentials
     people: People
     audit: Audit
+    licenses: Licenses
     access: Access
     host_id: str
     """This host in the inventory."""

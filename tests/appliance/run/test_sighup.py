@@ -80,6 +80,12 @@ def key_status(served: Served) -> Any:
     return served.ask("GET", "/api/appliance/host", **{"X-Admin-Key": "k" * 20})[0]
 
 
+def license_days(served: Served) -> Any:
+    items = served.admin("GET", "/api/appliance/licenses/keys")["items"]
+    times = {item["state"]: item["takes_over_unix_s"] or item["activated_unix_s"] for item in items}
+    return round((times["next"] - times["active"]) / 86_400, 3)
+
+
 def shown(key: str) -> Callable[[Served], Any]:
     """Look at the value in force: for settings whose effect shows only after hours, and is tested where it is made."""
     return lambda served: served.in_force(key)
@@ -92,6 +98,8 @@ SEEN: dict[str, tuple[str, Callable[[Served], Any], Any]] = {
     "devices.sample_seconds": ("0.5", sample_seconds, 0.5),
     "people.self_registration": ("true", register, 201),
     "people.admin_key": (f"'{'k' * 20}'", key_status, 200),
+    "licenses.rotate_days": ("3", license_days, 3.0),
+    "licenses.vendor": ("{ plain = 'a|ee|1', encrypted = '3046' }", shown("licenses.vendor"), "(set)"),
     "log.level": ("'warning'", shown("log.level"), "warning"),
 }
 SEEN |= {

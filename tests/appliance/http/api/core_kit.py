@@ -175,6 +175,7 @@ async def running(folder: Path) -> AsyncIterator[Kit]:
             credentials=credentials,
             people=people,
             audit=Audit(database, folder / "keys", clock),
+            licenses=unused,
             access=access,
             host_id="h",
             public_url=lambda: "http://gpu-box.lan:8080",
