@@ -93,8 +93,6 @@ def test_register_refuses_wrong_text_in_the_field_s_own_words(
     unshowable = () if name == "pool_name" else UNSHOWABLE
     for machine_id in (steady, new_id()):
         for text in (*map(json.dumps, wrong), *unshowable):
-            if name == "memory" and "9" * 60 not in text and text.strip('"').isdecimal() and text.isascii():
-                continue
             body = with_value({**REGISTER, "machine_id": machine_id}, name, text)
             assert said(registry, "/register", body) == (500, message), text[:40]
 

@@ -209,7 +209,7 @@ WALL = st.sampled_from([0.0, 0.0, 0.0, -4000.0, 4000.0, -(10.0**8), 10.0**8])
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("register"), NUMBERS),
-        st.tuples(st.just("beat"), NUMBERS),
+        st.tuples(st.just("join"), NUMBERS),
         st.tuples(st.just("beat"), NUMBERS),
         st.tuples(st.just("wait"), SECONDS),
         st.tuples(st.just("set clock"), WALL),
@@ -217,6 +217,7 @@ STEPS = st.lists(
         st.tuples(st.just("kill twice"), DOWN, WALL),
         st.tuples(st.just("stop"), DOWN, WALL),
     ),
+    min_size=4,
     max_size=30,
 )
 
@@ -226,6 +227,9 @@ async def act(box: Box, step: Step) -> None:
     match step:
         case "register", number:
             await box.register(number)
+        case "join", number:
+            await box.register(number)
+            await box.beat(number)
         case "beat", number:
             await box.beat(number)
         case "wait", seconds:
