@@ -54,7 +54,7 @@ class Relay:
     """How long sessions may go on at shutdown while bytes pass through them."""
     sessions_max: int = SESSIONS_MAX
     """Of all shares; never more than a quarter of the descriptors that this process may have (each takes two)."""
-    on_ended: Callable[[SessionReport], None] | None = None
+    on_ended: Callable[[SessionReport], object] | None = None
     """Is told of every session that had reached its worker, when it ends; must not block."""
     pipes: Pipes = field(factory=Pipes)
     name: str = "relay"

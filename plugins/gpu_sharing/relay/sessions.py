@@ -37,7 +37,7 @@ class Sessions:
     pipes: Pipes
     now: Now
     monotonic: Callable[[], float]
-    on_ended: Callable[[SessionReport], None]
+    on_ended: Callable[[SessionReport], object]
     sessions_max: int = 0
     live: dict[Session, LiveShare] = field(factory=dict)
     _connecting: dict[Session, None] = field(factory=dict, init=False)
