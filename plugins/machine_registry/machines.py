@@ -1,7 +1,9 @@
 """The machines: all in memory. What is acknowledged as a state is durable first; that they live is written behind."""
 
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from attrs import define, evolve, field, frozen
@@ -61,6 +63,8 @@ class Machines:
     new_hosts: set[Key] = field(factory=set, init=False)
     """Machines that the inventory has not heard of in this run."""
     _by_key: dict[Key, Machine] = field(factory=dict, init=False)
+    _being_stored: Counter[Key] = field(factory=Counter, init=False)
+    """Machines whose state is on its way to the disk: what is written behind would undo it."""
 
     def __attrs_post_init__(self) -> None:
         now = self.clock()
@@ -206,7 +210,8 @@ class Machines:
             if before is not None:
                 self._compare(before, made, now)
 
-        await self.core.database.write(write, on_commit=follow)
+        with self._storing(said.key):
+            await self.core.database.write(write, on_commit=follow)
         return made
 
     def beat(self, machine: Machine, beat: Beat) -> None:
@@ -225,8 +230,22 @@ class Machines:
             if stored and current is not None:
                 self._follow(current, beat, now, wall)
 
-        stored = await self.core.database.write(lambda connection: store.beaten(connection, [values]), on_commit=follow)
+        def write(connection: sqlite3.Connection) -> bool:
+            return store.beaten(connection, [values])
+
+        with self._storing(key):
+            stored = await self.core.database.write(write, on_commit=follow)
         return self._by_key.get(key) if stored else None
+
+    @contextmanager
+    def _storing(self, key: Key) -> Iterator[None]:
+        self._being_stored[key] += 1
+        try:
+            yield
+        finally:
+            self._being_stored[key] -= 1
+            if not self._being_stored[key]:
+                del self._being_stored[key]
 
     def _follow(self, machine: Machine, beat: Beat, now: int, wall: int) -> None:
         self._apply(machine, beat, now, wall)
@@ -277,6 +296,10 @@ class Machines:
     async def write_behind(self) -> int:
         """Store what beats have changed since the last time; return of how many machines."""
         batch, self.unwritten = self.unwritten, set()
+        if self._being_stored:
+            # Memory still has what they were, and this would be written after what they become.
+            self.unwritten |= batch & self._being_stored.keys()
+            batch -= self.unwritten
         machines = [found for key in batch if (found := self._by_key.get(key)) is not None and not found.is_local]
         values, now = [store.beat_values(machine) for machine in machines], self.clock()
 

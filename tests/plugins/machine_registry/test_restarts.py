@@ -4,6 +4,7 @@ The real endpoints, machines and writer on a real file. Only time is made up: ki
 wall clocks that are set fall anywhere between registrations, keepalives and what is written behind.
 """
 
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from math import inf
@@ -15,14 +16,16 @@ import trio
 from attrs import define, field
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from trio.testing import wait_all_tasks_blocked
 
 from appliance.clock import SteadyClock
 from appliance.database import Database
 from appliance.plugin import Caller, Head, Kind
 from appliance.surface import Call
 from appliance.testing import SteppingClock
-from plugins.machine_registry import routes, wire
-from plugins.machine_registry.machines import Machines
+from plugins.machine_registry import routes, store, wire
+from plugins.machine_registry.life import Status
+from plugins.machine_registry.machines import Beat, Machines, Registration
 from plugins.machine_registry.pools import Pools
 from plugins.machine_registry.schema import MIGRATIONS
 from plugins.machine_registry.settings import RegistrySettings
@@ -275,3 +278,48 @@ def test_who_beat_shortly_before_a_start_stays_listed_in_thousands_of_histories(
     tmp_path_factory: pytest.TempPathFactory, steps: list[Step]
 ) -> None:
     trio.run(play, tmp_path_factory.mktemp("box"), steps)
+
+
+async def registered(machines: Machines) -> None:
+    said = Registration(
+        key=("generic", "default", "1165a9b6"),
+        hostname="box",
+        cpu_millicores=8000,
+        memory_mib=16_384,
+        gpu_count=1,
+        private_ip="192.0.2.1",
+    )
+    await machines.register(said, "worker", None)
+
+
+@pytest.mark.parametrize("status", [Status.READY, Status.REGISTERED])
+async def test_what_is_written_behind_does_not_undo_a_state_that_is_being_stored(
+    tmp_path: Path, status: Status
+) -> None:
+    clock, is_held = SteppingClock(), threading.Event()
+    migrations = {"machine_registry": MIGRATIONS}
+    async with Database.open(tmp_path / "a.db", migrations=migrations, now=clock) as database:
+        machines = Machines(cast(Any, Core(database, clock, RegistrySettings())), clock)
+        await registered(machines)
+        (machine,) = machines.all()
+        if status is Status.REGISTERED:
+            await machines.become_ready(machine, Beat())
+        machines.unwritten.add(machine.key)
+        clock.advance(30)
+        async with trio.open_nursery() as nursery:
+            # The writer is at work, so that all that follows waits in its queue in this order.
+            database.write_soon(lambda connection: is_held.wait(10))
+            if status is Status.READY:
+                nursery.start_soon(machines.become_ready, machine, Beat())
+            else:
+                nursery.start_soon(registered, machines)
+            await wait_all_tasks_blocked()
+            nursery.start_soon(machines.write_behind)
+            await wait_all_tasks_blocked()
+            is_held.set()
+        assert [each.status for each in machines.all()] == [status]
+        (stored,) = database.read_now(store.machines)
+        assert (stored.status, stored.deadline_us) == (status, clock() + KEEPALIVE_SECONDS * 1_000_000)
+        await machines.write_behind()
+        (stored,) = database.read_now(store.machines)
+        assert stored.status is status
