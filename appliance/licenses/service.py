@@ -251,7 +251,7 @@ class Licenses:
         stored = {key.kid: key for key in (*changed, *due)}
         try:
             await self._put(tuple(stored.values()), restart_at_unix_ms=restart_at_unix_ms)
-        except ApplianceError:
+        except (ApplianceError, sqlite3.Error):
             await self._remove_private(made)  # nobody will ever know of them
             raise
         await self._remove_private(key.kid for key in stored.values() if not key.may_sign)
