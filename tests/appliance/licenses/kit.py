@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from appliance import events, licenses
 from appliance.database import Database
 from appliance.events import EventBus
-from appliance.licenses import Licenses
+from appliance.licenses import License, Licenses
 from appliance.licenses.claims import Claims, new_claims
 from appliance.licenses.jwks import thumbprint
 from appliance.settings import LicensesSettings, VendorLicenseSettings
@@ -64,7 +64,7 @@ class Kit:
     keys: Path
     settings: LicensesSettings
 
-    async def issue(self, agent_id: str = "agent-1") -> licenses.License:
+    async def issue(self, agent_id: str = "agent-1") -> License:
         """Issue a licence of plan pro."""
         return await self.licenses.issue(agent_id=agent_id, plan="pro", max_gpus=8, max_workers=16)
 

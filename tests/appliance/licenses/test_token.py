@@ -29,11 +29,11 @@ def judged(plain: str, encrypted: str, keys: Mapping[str, bytes] = US.keys, **op
     """Return the verdict: what the licence says, or the one word of why not."""
     try:
         return verify(plain, encrypted, keys, **({"now_unix_ms": NOW_MS} | options)).claims
-    except LicenseRefused as refused:
-        assert refused.message
-        assert refused.message.isascii()
-        assert len(refused.message) < 300
-        return refused.reason
+    except LicenseRefused as why:
+        refused = why
+    assert refused.message.isascii()
+    assert 0 < len(refused.message) < 300
+    return refused.reason
 
 
 def with_header(header: str | bytes | dict[str, Any], plain: str = PLAIN, signer: Signer = US) -> str:
