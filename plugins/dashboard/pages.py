@@ -52,6 +52,8 @@ PAGES: Final[Mapping[str, Page]] = {
     "overview": Page("Overview", "overview", has_charts=True),
     "servers": Page("Servers", "servers"),
     "server": Page("Server", "server", has_charts=True),
+    "machines": Page("Machines", "machines"),
+    "machine": Page("Machine", "machine", has_charts=True),
     "events": Page("Events", "events"),
     "plugins": Page("Plugins", "plugins"),
     "people": Page("People and tokens", "people"),

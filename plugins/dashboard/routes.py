@@ -1,7 +1,7 @@
 """The paths of the pages; all are public, since a page says nothing before the API knows who asks."""
 
 from typing import Final
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from appliance.plugin import Answer, Call, Kind, Redirect, Surface
 
@@ -66,6 +66,18 @@ async def server(call: Call[None]) -> Answer | Redirect:
     return _for_people(call, "server")
 
 
+@api.get("/ui/machines", caller=ANYONE, access="public")
+async def machines(call: Call[None]) -> Answer | Redirect:
+    """Show every registered machine and the pools."""
+    return _for_people(call, "machines")
+
+
+@api.get("/ui/machines/{machine_id}", caller=ANYONE, access="public")
+async def machine(call: Call[None]) -> Answer | Redirect:
+    """Show one machine, with ``?pool=`` and ``?provider=`` where its id is in several; its script finds it."""
+    return _for_people(call, "machine")
+
+
 @api.get("/admin", caller=ANYONE, access="public")
 async def admin(call: Call[None]) -> Redirect:
     """Lead whoever looks for servers where the documentation of agents has them to our page of servers.
@@ -90,7 +102,9 @@ async def favicon(call: Call[None]) -> Answer:
 def _for_people(call: Call[None], name: str) -> Answer | Redirect:
     """Answer with a page, or lead a browser without a session to login before it loads what it could not fill."""
     if call.caller.kind is Kind.ANONYMOUS:
-        return Redirect(location=f"/login?{urlencode({'next': call.head.path})}")
+        query = call.head.raw_query.decode("latin-1")
+        back = f"{quote(call.head.path)}?{query}" if query else quote(call.head.path)
+        return Redirect(location=f"/login?{urlencode({'next': back})}")
     return page(name)
 
 

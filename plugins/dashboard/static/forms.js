@@ -23,6 +23,20 @@ export function field(label, attributes) {
   };
 }
 
+/** A labelled choice of one; `pairs` is [[value, words], ...]. */
+export function selectField(label, pairs) {
+  fields += 1;
+  const id = `field-${fields}`;
+  const select = el("select", { id }, pairs.map(([value, words]) => el("option", { value }, words)));
+  return { root: el("div", { class: "field" }, el("label", { for: id }, label), select), select };
+}
+
+/** A box to tick, with its label. */
+export function tickField(label) {
+  const input = el("input", { type: "checkbox" });
+  return { root: el("label", { class: "tick" }, input, el("span", {}, label)), input };
+}
+
 /** A password field with a button that shows what was typed. */
 export function password(label, attributes) {
   const made = field(label, { type: "password", ...attributes });

@@ -12,13 +12,17 @@ export function windowOf(nowSeconds, spanSeconds, firstSeconds) {
   return [from, nowSeconds];
 }
 
-/** Fetch the columns of `metrics` over the span; resolves to {x, stepSeconds, columns: Map(metric -> {mean, min, max})}. */
-export async function fetchHistory(metrics, nowSeconds, spanSeconds, signal) {
+/**
+ * Fetch the columns of `metrics` over the span; resolves to [{x, stepSeconds, columns: Map(metric -> {mean, min, max})}].
+ * `host` is another host's id than the appliance's own.
+ */
+export async function fetchHistory(metrics, nowSeconds, spanSeconds, signal, host = "") {
   const unique = [...new Set(metrics)];
   const parts = [];
   for (let i = 0; i < unique.length; i += MOST_METRICS) parts.push(unique.slice(i, i + MOST_METRICS));
   const answers = await Promise.all(parts.map((part) => {
     const query = new URLSearchParams({ metrics: part.join(","), from_unix_s: String(nowSeconds - spanSeconds), to_unix_s: String(nowSeconds + 1), max_points: String(POINTS) });
+    if (host) query.set("host", host);
     return ask(`/api/appliance/series?${query}`, { signal });
   }));
   return answers.map((answer) => ({

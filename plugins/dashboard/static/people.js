@@ -3,7 +3,7 @@
 import { ask } from "./api.js";
 import { el, notice } from "./dom.js";
 import { dateTime } from "./format.js";
-import { field, onSubmit, password, strengthMeter } from "./forms.js";
+import { field, onSubmit, password, selectField, strengthMeter } from "./forms.js";
 import { shownOnce } from "./secret.js";
 import { confirmed, failure, frame } from "./shell.js";
 import { table } from "./table.js";
@@ -31,15 +31,6 @@ async function attempt(path, options) {
 
 function once(title, secret, explanation) {
   say(shownOnce(title, explanation, [["", secret]]));
-}
-
-function options(pairs) {
-  return pairs.map(([value, label]) => el("option", { value }, label));
-}
-
-function selectField(label, pairs, id) {
-  const select = el("select", { id }, options(pairs));
-  return { root: el("div", { class: "field" }, el("label", { for: id }, label), select), select };
 }
 
 // --- people ---
@@ -73,7 +64,7 @@ async function link(name, explanation) {
 
 function addPerson() {
   const name = field("Name", { autocomplete: "off", maxlength: 254, autocapitalize: "none", spellcheck: "false", required: true });
-  const role = selectField("Role", ROLES, "new-role");
+  const role = selectField("Role", ROLES);
   role.select.value = "user";
   const secret = password("Password", { autocomplete: "new-password", maxlength: 1024, placeholder: "empty: a one-time link" });
   const meter = strengthMeter();
@@ -130,7 +121,7 @@ const tokens = table("Tokens", [
 
 function addToken() {
   const label = field("What it is for", { autocomplete: "off", maxlength: 100, placeholder: "laptop, CI, notebook" });
-  const days = selectField("Valid for", [["30", "30 days"], ["90", "90 days"], ["365", "a year"], ["", "until revoked"]], "token-days");
+  const days = selectField("Valid for", [["30", "30 days"], ["90", "90 days"], ["365", "a year"], ["", "until revoked"]]);
   days.select.value = "90";
   const button = el("button", { type: "submit", class: "primary" }, "Create token");
   const form = el("form", { novalidate: true, method: "post" }, label.root, days.root, button);

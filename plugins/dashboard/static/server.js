@@ -1,11 +1,12 @@
 // One monitored server: what it does now, by one event stream, and how it went.
 
+import { answers } from "./answers.js";
 import { applianceNow, ask } from "./api.js";
 import { attribute, choice, el, facts, notice, text } from "./dom.js";
 import { clock, known, plural } from "./format.js";
 import { windowOf } from "./history.js";
 import { poll } from "./poll.js";
-import { answers, serverButtons } from "./server_actions.js";
+import { serverButtons } from "./server_actions.js";
 import { ServerCpuCard, ServerDisksCard, ServerFansCard, ServerMemoryCard, ServerNetworkCard, ServerSystemCard, systemOf } from "./server_cards.js";
 import { ServerGpusCard } from "./server_gpus.js";
 import { fetchPoints, fillChart, rangeOf, RANGES } from "./server_history.js";

@@ -7,21 +7,6 @@ import { shownOnce } from "./secret.js";
 import { confirmed, failure, openDialog } from "./shell.js";
 import { serverPath } from "./server_words.js";
 
-/** Where answers to what was done are shown; they take the focus, so that nobody searches for them. */
-export function answers() {
-  const root = el("div", { "aria-live": "polite" });
-  return {
-    root,
-    say(node) {
-      node.setAttribute("tabindex", "-1");
-      root.replaceChildren(node);
-      node.focus();
-      node.scrollIntoView({ block: "nearest" });
-    },
-    clear: () => root.replaceChildren(),
-  };
-}
-
 function issued(title, made, said) {
   const words = "Shown once. Run the command on the server: the agent then reports every 2 seconds. Whoever has the token can report in this server's name.";
   said.say(shownOnce(title, words, [["Token", made.token], ["Agent command", made.agent_command]], said.clear));

@@ -1,7 +1,7 @@
 // What is said of a monitored server, the same on every page.
 
 import { applianceNow } from "./api.js";
-import { attribute, el, text } from "./dom.js";
+import { badge } from "./badge.js";
 import { clock, known, roughly } from "./format.js";
 
 const JUST_NOW_SECONDS = 10;
@@ -48,18 +48,7 @@ export function lastSeen(server) {
 
 /** The state as a badge, kept by `update(server)`. */
 export function stateBadge() {
-  const dot = el("span", { class: "dot", "aria-hidden": "true" });
-  const label = el("span");
-  const root = el("span", { class: "badge" }, dot, label);
-  return {
-    root,
-    update(server) {
-      const [level, words] = stateOf(server);
-      attribute(root, "class", `badge ${level}`);
-      attribute(dot, "class", `dot ${level}`);
-      text(label, words);
-    },
-  };
+  return badge(stateOf);
 }
 
 /** A verdict's label as people read it: "gpu-bound" is "GPU bound". */

@@ -1,10 +1,11 @@
 // Every monitored server at a glance; registering one, and what can be done with them.
 
+import { answers } from "./answers.js";
 import { ask } from "./api.js";
 import { attribute, el, notice, text } from "./dom.js";
 import { NONE, percent, plural } from "./format.js";
 import { poll } from "./poll.js";
-import { answers, registerDialog, serverButtons } from "./server_actions.js";
+import { registerDialog, serverButtons } from "./server_actions.js";
 import { isLive, lastSeen, mayChange, mayRegister, stateBadge, verdictWords } from "./server_words.js";
 import { failure, frame } from "./shell.js";
 import { table } from "./table.js";

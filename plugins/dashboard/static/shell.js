@@ -4,13 +4,17 @@ import { ask, rememberSignedIn } from "./api.js";
 import { attribute, el, notice, text } from "./dom.js";
 import { field } from "./forms.js";
 
+// The last word is the plugin without which a page has nothing to show, and no link.
 const PAGES = [
   ["overview", "/", "Overview", "viewer"],
   ["servers", "/ui/servers", "Servers", "viewer"],
+  ["machines", "/ui/machines", "Machines", "viewer", "machine_registry"],
   ["events", "/ui/events", "Events", "viewer"],
   ["plugins", "/ui/plugins", "Plugins", "viewer"],
   ["people", "/ui/people", "People", "viewer"],
 ];
+const PLUGINS = "appliance.plugins";
+const ABSENT = new Set(["disabled", "off"]);
 
 /** What a thrown error says, as a notice. */
 export function failure(error) {
@@ -29,6 +33,7 @@ export async function frame(page) {
   const live = el("span", { class: "live", role: "status" }, dot, state);
   live.hidden = true;
   const links = PAGES.map(([name, href, label]) => el("li", {}, el("a", { href, "aria-current": name === page ? "page" : null }, label)));
+  showPluginLinks(links, page);
   const out = el("button", { type: "button", on: { click: () => logOut(out) } }, "Log out");
   const name = person.name || person.username || "account";
   const menu = el("details", { class: "menu" },
@@ -57,6 +62,32 @@ export async function frame(page) {
       text(state, words);
     },
   };
+}
+
+/** Hide the links to pages whose plugin is switched off. What was known last stands until it is known now: no jumps. */
+async function showPluginLinks(links, page) {
+  const wanted = PAGES.flatMap(([name, , , , plugin], i) => (plugin && name !== page ? [[links[i], plugin]] : []));
+  const show = (names) => wanted.forEach(([link, plugin]) => (link.hidden = !names.includes(plugin)));
+  show(remembered());
+  try {
+    const names = await pluginNames();
+    show(names);
+    sessionStorage.setItem(PLUGINS, JSON.stringify(names));
+  } catch { /* not reached now, or storage is forbidden: the links stay as they are */ }
+}
+
+function remembered() {
+  try {
+    return JSON.parse(sessionStorage.getItem(PLUGINS)) ?? [];
+  } catch {
+    return [];
+  }
+}
+
+/** The names of the plugins that are there; one that has failed is, and its page says what it says. */
+export async function pluginNames() {
+  const { items } = await ask("/api/appliance/plugins");
+  return items.filter((plugin) => !ABSENT.has(plugin.state)).map((plugin) => plugin.name);
 }
 
 /** Ask who is logged in, for as long as it takes the appliance to answer. */

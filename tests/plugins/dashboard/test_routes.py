@@ -65,12 +65,22 @@ async def test_page_of_a_server_is_answered_by_its_slug_and_login_leads_back_to_
             assert answer.headers["location"] == f"/login?{urlencode({'next': path})}"
 
 
+async def test_login_leads_back_to_the_machine_that_was_meant_with_its_pool(tmp_path: Path) -> None:
+    async with running(tmp_path) as appliance:
+        for path in ("/ui/machines", "/ui/machines/box%201?pool=a%26b&provider=generic"):
+            answer = await appliance.get(path, headers={"Accept": "text/html"})
+            assert answer.status == 302
+            assert answer.headers["location"] == f"/login?{urlencode({'next': path})}"
+
+
 async def test_setup_and_login_are_for_everybody() -> None:
     for page in (routes.login, routes.setup, routes.reset):
         assert (await page(call("/", signed_in=False))).content_type == "text/html; charset=utf-8"
 
 
-@pytest.mark.parametrize("name", ["login", "setup", "reset", "people", "plugins", "events", "servers", "server"])
+@pytest.mark.parametrize(
+    "name", ["login", "setup", "reset", "people", "plugins", "events", "servers", "server", "machines", "machine"]
+)
 async def test_page_is_answered_with_its_own_script(name: str) -> None:
     answer: Answer = await getattr(routes, name)(call("/"))
     script = {"reset": "setup"}.get(name, name)
