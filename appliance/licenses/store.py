@@ -37,7 +37,10 @@ INSERT INTO licenses_issued (only, last_unix_ms) VALUES (1, 0);
 )
 
 _COLUMNS = "kid, public, state, published_unix_us, wanted_unix_us, activated_unix_us, retired_unix_us, gone_unix_us"
-_ALL = f"SELECT {_COLUMNS} FROM licenses_key ORDER BY published_unix_us, COALESCE(activated_unix_us, 9223372036854775807), kid"  # noqa: S608  fixed
+# Oldest first; of those made in one step, as they came to sign.
+_ALL = f"""
+SELECT {_COLUMNS} FROM licenses_key
+ ORDER BY published_unix_us, COALESCE(activated_unix_us, {2**63 - 1}), kid"""  # noqa: S608  fixed
 _PUT = f"""
 INSERT INTO licenses_key ({_COLUMNS})
 VALUES (:kid, :public, :state, :published_unix_us, :wanted_unix_us, :activated_unix_us, :retired_unix_us, :gone_unix_us)
