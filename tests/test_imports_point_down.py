@@ -28,7 +28,11 @@ LAYERS: tuple[tuple[str, str], ...] = (
 
 RANK = {name: rank for rank, (row, _) in enumerate(LAYERS) for name in row.split()} | {"__init__": 0}
 VENDORS_OF_PLUGINS = frozenset({"attrs", "cattrs", "httpx2", "msgspec", "quart", "structlog", "trio"})
-VENDORS_OF_ONE_PLUGIN = {"gpu_nvidia": {"pynvml"}, "gpu_amd": {"amdsmi"}}
+VENDORS_OF_ONE_PLUGIN = {
+    "gpu_nvidia": {"pynvml"},
+    "gpu_amd": {"amdsmi"},
+    "gpu_sharing": {"cryptography", "segno"},
+}
 
 CORE = sorted(path.relative_to(ROOT) for path in ROOT.glob("appliance/**/*.py"))
 PLUGINS = sorted(path.relative_to(ROOT) for path in ROOT.glob("plugins/**/*.py"))

@@ -1,0 +1,137 @@
+"""Takes agents' reports in: what is stored of them, what is only remembered, and what goes into the series."""
+
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+from attrs import define
+
+from appliance.plugin import ApplianceError, Core, GpuSample, HostSample
+
+from . import figures, life, lineprotocol
+from .book import Book
+from .identities import series_id
+from .models import Agent, Gpu, Worker
+from .wire.reports import SHUTDOWN, AgentStatusReportRequest, GpuStatus, WorkerStatusReport, connections_of
+
+log = structlog.get_logger(__name__)
+
+FUTURE_US: Final = 60_000_000
+MB: Final = 2**20
+
+
+@define(eq=False)
+class Intake:
+    """Everything that happens between a decoded report and its answer."""
+
+    core: Core
+    book: Book
+    gpus_changed: Callable[[Agent], None]
+    """Told of agents whose GPUs are others than before."""
+
+    async def take(self, agent: Agent, report: AgentStatusReportRequest, *, reported_from: str) -> None:
+        """Take a status report. A state that has changed is durable before this returns; that it came is not."""
+        self.book.heard(agent, reported_from=reported_from)
+        has_shut_down = report.event == SHUTDOWN
+        changed = [
+            worker
+            for each in report.workers or ()
+            if (worker := agent.workers.get(each.worker_id)) is not None and self._follow(worker, each)
+        ]
+        gpus = agent.gpus if has_shut_down else _gpus(agent, report.gpus or [])
+        is_other = gpus is not agent.gpus or has_shut_down != agent.has_shut_down
+        if gpus is not agent.gpus:
+            agent.gpus = gpus
+            self.gpus_changed(agent)
+        agent.has_shut_down = has_shut_down
+        if changed or is_other:
+            await self.book.store_agent(agent, changed)
+
+    def _follow(self, worker: Worker, report: WorkerStatusReport) -> bool:
+        """Take over what a report says of a worker; return whether that has to be stored."""
+        before = worker.status, worker.pid, worker.restarts, worker.connections
+        worker.listed_us = self.book.clock()
+        worker.status = life.reported(report.status, enabled=worker.enabled).value
+        worker.restarts = report.restarts or 0
+        if worker.status == life.WorkerStatus.RUNNING and (before[0] != worker.status or before[1] != report.pid):
+            worker.started_unix_us = self.core.now()
+        worker.pid = report.pid or None
+        reported = connections_of(report)
+        if reported is not None:
+            worker.connections = life.first_seen(worker.connections, reported, now_unix_us=self.core.now())
+        return before != (worker.status, worker.pid, worker.restarts, worker.connections)
+
+    async def lines(self, agent: Agent, text: str, at_unix_us: int) -> None:
+        """Keep the figures of line protocol; a line that cannot be read costs itself."""
+        read = lineprotocol.read_lines(text)
+        if read.refused:
+            log.debug("agent.lines_not_read", agent=agent.agent_id, count=read.refused, faults=read.faults)
+        found = figures.of_points(
+            read.points,
+            agent_id=agent.agent_id,
+            gpu_ids=[gpu.gpu_id for gpu in agent.gpus],
+            worker_ids=agent.workers,
+        )
+        await self.keep(agent, found, at_unix_us)
+
+    async def keep(self, agent: Agent, found: figures.Figures, at_unix_us: int) -> None:
+        """Keep an agent's figures in core's series; those of the host we run on come from its own drivers."""
+        if agent.is_local or not (found.gpus or found.host):
+            return
+        now = self.core.now()
+        told = at_unix_us if found.taken_at_unix_ms is None else found.taken_at_unix_ms * 1000
+        at = told if told <= now + FUTURE_US else now
+        host = found.host or figures.HostFigures()
+        used, total = host.memory_used_bytes, host.memory_total_bytes
+        sample = HostSample(
+            host_id=agent.host_id,
+            taken_at_unix_us=at,
+            cpu_percent=host.cpu_percent,
+            memory_used_bytes=used,
+            memory_total_bytes=total,
+            memory_percent=100 * used / total if used is not None and total else None,
+            gpus=tuple(
+                _sample(agent, gpu, found.gpus[gpu.gpu_id], at) for gpu in agent.gpus if gpu.gpu_id in found.gpus
+            ),
+        )
+        try:
+            await self.core.series.append(sample)
+        except ApplianceError as error:  # older than what is kept, or the disk is full: the report itself counts
+            log.warning("agent.figures_not_kept", agent=agent.agent_id, reason=error.message)
+
+
+def _sample(agent: Agent, gpu: Gpu, said: figures.GpuFigures, at: int) -> GpuSample:
+    return GpuSample(
+        gpu_id=series_id(agent, gpu.gpu_id),
+        gpu_index=gpu.gpu_index,
+        model=gpu.model,
+        taken_at_unix_us=at,
+        vram_total_bytes=said.vram_total_bytes or gpu.vram_mb * MB,
+        vram_used_bytes=said.vram_used_bytes,
+        utilization_percent=said.utilization_percent,
+        temperature_celsius=said.temperature_celsius,
+        power_watts=said.power_watts,
+        pcie_rx_bytes_per_s=said.pcie_rx_bytes_per_s,
+        pcie_tx_bytes_per_s=said.pcie_tx_bytes_per_s,
+    )
+
+
+def _gpus(agent: Agent, reported: list[GpuStatus]) -> tuple[Gpu, ...]:
+    """Return an agent's GPUs with what a report says anew of their drivers; none comes or goes by a report."""
+    said = {each.gpu_id.lower(): each for each in reported}
+    gpus = tuple(_merged(gpu, said.get(gpu.gpu_id.lower())) for gpu in agent.gpus)
+    return agent.gpus if gpus == agent.gpus else gpus
+
+
+def _merged(gpu: Gpu, said: GpuStatus | None) -> Gpu:
+    if said is None:
+        return gpu
+    return Gpu(
+        gpu_id=gpu.gpu_id,
+        gpu_index=gpu.gpu_index if said.gpu_index is None else said.gpu_index,
+        vendor=gpu.vendor,
+        model=said.model or gpu.model,
+        vram_mb=said.vram_mb or gpu.vram_mb,
+        driver_version=said.driver_version or gpu.driver_version,
+        cuda_version=said.cuda_version or gpu.cuda_version,
+    )

@@ -1,0 +1,56 @@
+"""Licences for agents: issued by core, bounded by the owner's plan, and handed to the worker through its agent."""
+
+import structlog
+from attrs import define
+
+from appliance.plugin import ApplianceError, Core
+
+from . import life
+from .book import Book
+from .models import Agent
+
+log = structlog.get_logger(__name__)
+
+UNLIMITED = 1_000_000
+"""What a licence says where the plan has no limit."""
+
+
+@define(eq=False)
+class Licensing:
+    """Gives agents their licences."""
+
+    core: Core
+    book: Book
+
+    async def issue(self, agent: Agent) -> dict[str, str]:
+        """Return a fresh licence for an agent, as the wire has it."""
+        plan = self.book.plan_of(agent.owner)
+        made = await self.core.licenses.issue(
+            agent_id=agent.agent_id,
+            plan=plan.name,
+            max_gpus=UNLIMITED if plan.gpus_per_agent is None else plan.gpus_per_agent,
+            max_workers=UNLIMITED if plan.workers is None else plan.workers,
+        )
+        # A vendor's licence that does not say when it ends is as good as one that was issued now.
+        agent.license_expires_unix_us = made.expires_unix_us or self.core.now() + life.LICENSE_SECONDS * life.US
+        return {"plain": made.plain, "encrypted": made.encrypted}
+
+    async def renewed(self, agent: Agent, reported_unix_ms: int | None) -> dict[str, str] | None:
+        """Return a fresh licence when an agent needs one, with a new configuration version: its workers get it so.
+
+        ``None`` lets the agent keep what it has, also while none can be issued: reports must go on.
+        """
+        is_due = life.is_renewal_due(
+            reported_unix_ms=reported_unix_ms,
+            issued_until_unix_us=agent.license_expires_unix_us or None,
+            now_unix_us=self.core.now(),
+        )
+        if not is_due:
+            return None
+        try:
+            made = await self.issue(agent)
+        except ApplianceError as error:
+            log.warning("license.not_issued", agent=agent.agent_id, reason=error.message)
+            return None
+        await self.book.store_agent(agent, bumped=True)
+        return made

@@ -1,0 +1,85 @@
+"""Workers: parts of an agent's GPUs that can be shared."""
+
+from typing import Any
+
+from appliance.plugin import Call, Role, Surface
+
+from .callers import USERS, owner_of
+from .models import Agent, Worker
+from .state import SharingState
+from .wire.answers import Success, WorkerItem, Workers
+from .wire.render import worker_item
+from .wire.requests import CreateWorkerRequest, UpdateWorkerRequest, WorkersQuery, changes_of, isolation_of
+
+
+def declare(api: Surface) -> None:
+    """Declare the endpoints on the documented surface."""
+    one = "/api/v1/workers/{worker_id}"
+    api.get("/api/v1/workers", caller=USERS, query=WorkersQuery, answer=Workers)(workers)
+    api.post(
+        "/api/v1/workers",
+        caller=USERS,
+        role=Role.USER,
+        body=CreateWorkerRequest,
+        answer=WorkerItem,
+        status=201,
+        audit=True,
+    )(create)
+    api.get(one, caller=USERS, answer=WorkerItem)(worker)
+    api.patch(one, caller=USERS, role=Role.USER, body=UpdateWorkerRequest, answer=WorkerItem, audit=True)(update)
+    api.delete(one, caller=USERS, role=Role.USER, answer=Success, audit=True)(delete)
+
+
+async def workers(call: Call[None]) -> Workers:
+    """List the workers of one's agents."""
+    state, wanted = call.state, call.query
+    found = [
+        (each, agent)
+        for agent in state.book.agents(owner_of(call, state.core, state.book))
+        if wanted.agent_id in (None, agent.agent_id) and wanted.hostname in (None, agent.hostname)
+        for each in agent.workers.values()
+    ]
+    return Workers(workers=[worker_item(each, agent, limits=state.limits) for each, agent in found])
+
+
+async def create(call: Call[CreateWorkerRequest]) -> WorkerItem:
+    """Make a worker where it fits; without ``gpu_ids`` one is picked."""
+    state, body = call.state, call.body
+    agent = state.book.agent(body.agent_id, owner_of(call, state.core, state.book))
+    made = await state.book.create_worker(
+        agent,
+        name=body.name,
+        gpu_ids=tuple(body.gpu_ids or ()),
+        listen_port=body.listen_port,
+        enabled=body.enabled,
+        vram_mb=body.vram_mb,
+        compute_percent=body.compute_percent,
+        isolation_mode=isolation_of(body.isolation_mode),
+    )
+    return worker_item(made, agent, limits=state.limits)
+
+
+async def worker(call: Call[None]) -> WorkerItem:
+    """Show one worker."""
+    found, agent = _owned(call)
+    return worker_item(found, agent, limits=call.state.limits)
+
+
+async def update(call: Call[UpdateWorkerRequest]) -> WorkerItem:
+    """Change a worker; one that is disabled while it runs is stopping until it has stopped."""
+    found, agent = _owned(call)
+    changed = await call.state.book.update_worker(agent, found, changes_of(call.body))
+    return worker_item(changed, agent, limits=call.state.limits)
+
+
+async def delete(call: Call[None]) -> Success:
+    """Delete a worker with its shares."""
+    found, agent = _owned(call)
+    await call.state.forget_worker(agent, found)
+    return Success()
+
+
+def _owned(call: Call[Any]) -> tuple[Worker, Agent]:
+    state: SharingState = call.state
+    found = state.book.worker(call.path["worker_id"], owner_of(call, state.core, state.book))
+    return found, state.book.agent(found.agent_id)
