@@ -49,7 +49,14 @@ def read_time(text: str, *, field: str) -> int:
 
 
 def _read(text: str) -> int:
-    if len(text) > _CHARACTERS_MAX or not _FORM.fullmatch(text):
+    if len(text) > _CHARACTERS_MAX:
+        raise ValueError(EXPECTED)
+    return _read_short(text)
+
+
+@lru_cache(maxsize=256)  # agents give all connections of a report one and the same time
+def _read_short(text: str) -> int:
+    if not _FORM.fullmatch(text):
         raise ValueError(EXPECTED)
     return (datetime.fromisoformat(text.upper().replace(",", ".")) - _EPOCH) // _US
 

@@ -1,10 +1,12 @@
 import math
 import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plugins.gpu_sharing import lineprotocol
 from plugins.gpu_sharing.lineprotocol import (
     FAULTS_MAX,
     LINE_CHARACTERS_MAX,
@@ -57,6 +59,7 @@ def test_line_of_a_real_agent_is_read_whole() -> None:
         ("m f=1\r", Point("m", {}, {"f": 1.0}, None)),
         (r"my\ m\,x,t\=a\ b=c\,d f\ g=1", Point("my m,x", {"t=a b": "c,d"}, {"f g": 1.0}, None)),
         ("m=x f=1", Point("m=x", {}, {"f": 1.0}, None)),  # '=' needs no escape in a measurement
+        (r"m\=x,a\=b=c f=1", Point(r"m\=x", {"a=b": "c"}, {"f": 1.0}, None)),
         (r"m,t=a\b f=1", Point("m", {"t": r"a\b"}, {"f": 1.0}, None)),  # nothing but , = and space is escaped
         ("m,model=,vendor= f=1", Point("m", {}, {"f": 1.0}, None)),  # agents send these
         ("m f=-1i,g=7u,h=-0i", Point("m", {}, {"f": -1, "g": 7, "h": 0}, None)),
@@ -96,6 +99,7 @@ def test_lines_are_read_by_the_grammar(line: str, point: Point) -> None:
         ("m f=abc", "a value that is no number, text or truth"),
         ("m f=1ii", "a value that is no number, text or truth"),
         ("m f=-1u", "a value that is no number, text or truth"),
+        ("m f=+1", "a value that is no number, text or truth"),
         ("m f=1.5i", "a value that is no number, text or truth"),
         ("m f=0x10", "a value that is no number, text or truth"),
         ("m f=1_000", "a value that is no number, text or truth"),
@@ -180,6 +184,26 @@ def test_whatever_is_written_by_the_grammar_is_read_back(
     point = one(line if at is None else f"{line} {at}")
     assert point == Point(measurement, tags, fields, at)
     assert [type(value) for value in point.fields.values()] == [type(value) for value in fields.values()]
+
+
+def outcome(read: Callable[[], object]) -> object:
+    try:
+        return read()
+    except ValueError as fault:
+        return str(fault)
+
+
+@given(st.text(st.sampled_from("ab,=1i.-tN"), min_size=1, max_size=24), st.sampled_from(["", " 5", "  "]))
+def test_plain_lines_are_read_alike_both_ways(text: str, rest: str) -> None:
+    assert outcome(lambda: lineprotocol._plain_head(text)) == outcome(lambda: lineprotocol._escaped_head(text))
+    line = text + rest
+    assert outcome(lambda: lineprotocol._fields(line, 0)) == outcome(lambda: lineprotocol._quoted_fields(line, 0))
+
+
+def test_tags_that_are_known_again_cannot_be_changed() -> None:
+    tags = one("m,t=v f=1").tags
+    with pytest.raises(TypeError):
+        tags["t"] = "w"  # type: ignore[index]
 
 
 @given(st.text(st.sampled_from('m ,=\\"#tfi1.-+eE\n\r\0\u00a0\ud800N'), max_size=60))
