@@ -66,6 +66,7 @@ def test_line_of_a_real_agent_is_read_whole() -> None:
         ("m f=.5,g=5.,h=-1.2E+3,i=1e-400", Point("m", {}, {"f": 0.5, "g": 5.0, "h": -1200.0, "i": 0.0}, None)),
         ("m f=t,g=FALSE,h=True", Point("m", {}, {"f": True, "g": False, "h": True}, None)),
         (r'm f="a, b = c \" d \\ e \n",g=1', Point("m", {}, {"f": r'a, b = c " d \ e \n', "g": 1.0}, None)),
+        ('m f="x",g=NaN', Point("m", {}, {"f": "x"}, None)),
         ('m f=""', Point("m", {}, {"f": ""}, None)),
         ("m f=NaN,g=1", Point("m", {}, {"g": 1.0}, None)),  # Go prints these for what could not be read
         ("m f=+Inf,g=-Inf,h=1e999", Point("m", {}, {}, None)),
@@ -90,6 +91,10 @@ def test_lines_are_read_by_the_grammar(line: str, point: Point) -> None:
         ("m,t=a=b f=1", "a tag without a name or value"),
         ("m,t=v,t=w f=1", "a tag twice"),
         ("m,t=,t= f=1", "a tag twice"),
+        (r"m,t\ a=v,t\ a=w f=1", "a tag twice"),
+        ('m f="a",f=2', "a field twice"),
+        ("m,a\\ b=1," + ",".join(f"t{n}=1" for n in range(PARTS_MAX)) + " f=1", f"more than {PARTS_MAX} tags"),
+        ('m a="1",' + ",".join(f"f{n}=1" for n in range(PARTS_MAX)), f"more than {PARTS_MAX} fields"),
         ("m f", "no fields"),
         ("m =1", "no fields"),
         ("m f=", "no fields"),
