@@ -207,7 +207,8 @@ async def opened(folder: Path) -> AsyncIterator[Box]:
 Step = tuple[Any, ...]
 NUMBERS = st.integers(0, MACHINES - 1)
 SECONDS = st.sampled_from([0.5, 1.0, 4.0, 5.0, 59.0, 61.0, 120.0, 179.0, 181.0, 240.0, 299.0, 300.0, 301.0])
-DOWN = st.sampled_from([0.1, 3.0, 60.0, 119.0, 121.0, 400.0, 4000.0, 10.0**6])
+# Eighths of seconds, which add up without an error: what ends at a moment has ended then, and not a microsecond later.
+DOWN = st.sampled_from([0.125, 3.0, 60.0, 119.0, 121.0, 400.0, 4000.0, 10.0**6])
 WALL = st.sampled_from([0.0, 0.0, 0.0, -4000.0, 4000.0, -(10.0**8), 10.0**8])
 STEPS = st.lists(
     st.one_of(
@@ -273,7 +274,7 @@ def test_who_beat_shortly_before_a_start_stays_listed_and_who_had_expired_stays_
 
 @pytest.mark.long
 @given(steps=STEPS)
-@settings(max_examples=10_000, deadline=None)
+@settings(max_examples=5_000, deadline=None)
 def test_who_beat_shortly_before_a_start_stays_listed_in_thousands_of_histories(
     tmp_path_factory: pytest.TempPathFactory, steps: list[Step]
 ) -> None:
