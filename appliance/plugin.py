@@ -58,6 +58,7 @@ from appliance.events import Event, Events, Lagged
 from appliance.host import Host
 from appliance.ids import new_id, new_secret
 from appliance.inventory.models import Mark, MarkKind
+from appliance.ledger.rules import Booking, Holder, Part
 from appliance.licenses import ClockWentBack, License, LicenseRefused, Licenses
 from appliance.migrations import Migration
 from appliance.notices import Notice, Notices
@@ -98,6 +99,7 @@ __all__ = [
     "ApplianceError",
     "BackendStatus",
     "BadInput",
+    "Booking",
     "BoundSurface",
     "Busy",
     "Call",
@@ -129,6 +131,7 @@ __all__ = [
     "GpuProcess",
     "GpuSample",
     "Head",
+    "Holder",
     "Host",
     "HostSample",
     "Kind",
@@ -151,6 +154,7 @@ __all__ = [
     "Panel",
     "PanelContent",
     "PanelRow",
+    "Part",
     "Parts",
     "PathNotFound",
     "Rate",

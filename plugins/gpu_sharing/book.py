@@ -4,7 +4,7 @@ Only that an agent was heard of is written behind, by `Upkeep`.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import trio
@@ -48,6 +48,10 @@ class Book:
     plan_of: Callable[[str], Plan]
     """Returns the plan of a person by id."""
     changed: Follow = lambda agent: None
+    hold: Callable[[Worker], Awaitable[None]] | None = None
+    """Books what a worker of this host holds; raises `Conflict` where something else has it."""
+    let_go: Callable[[str], Awaitable[None]] | None = None
+    """Gives back what a worker of this host held."""
     unwritten: set[str] = field(factory=set, init=False)
     """Ids of agents that were heard of since the last writing."""
     _agents: dict[str, Agent] = field(factory=dict, init=False)
@@ -349,6 +353,8 @@ class Book:
         return reasons
 
     async def _put_worker(self, agent: Agent, worker: Worker) -> None:
+        if agent.is_local and self.hold is not None:
+            await self.hold(worker)
         bumped = evolve(agent, workers=agent.workers)
         self._bump(bumped)
 
@@ -383,6 +389,8 @@ class Book:
                 self.changed(agent)
 
             await self.core.database.write(write, on_commit=follow)
+            if agent.is_local and self.let_go is not None:
+                await self.let_go(worker.worker_id)
 
     # ------------------------------------------------------------ shares
 

@@ -17,7 +17,7 @@ from appliance.plugin import (
     to_unix_s,
 )
 
-from . import qr, releases, share_routes
+from . import qr, releases, share_routes, usage, usage_store
 from .callers import owner_of
 from .models import SURFACE, Agent, Share, Worker
 from .state import SharingState
@@ -28,6 +28,8 @@ from .wire.times import read_time
 
 PREFIX: Final = "/api/appliance/sharing"
 US: Final = 1_000_000
+TIME_MAX_S: Final = 2**33
+CSV_ROWS: Final = 100_000
 
 api = Surface(SURFACE, prefixes=(PREFIX,), unknown_fields="refuse")
 
@@ -79,8 +81,8 @@ class Span:
     """Which usage: by what, and when."""
 
     by: str = field(default="share", validator=matches_re("person|share|worker"))
-    from_unix_s: float | None = None
-    to_unix_s: float | None = None
+    from_unix_s: float | None = field(default=None, validator=optional(and_(ge(0), le(TIME_MAX_S))))
+    to_unix_s: float | None = field(default=None, validator=optional(and_(ge(0), le(TIME_MAX_S))))
     all: bool = False
 
 
@@ -328,6 +330,50 @@ def _share(state: SharingState, share: Share) -> dict[str, Any]:
         "problem": passed.problem,
         "created_unix_s": to_unix_s(share.created_unix_us),
     }
+
+
+# ---------------------------------------------------------------- usage
+
+
+@api.get(f"{PREFIX}/usage", caller=PERSON, query=Span, answer=Page)
+async def usage_totals(call: Call[None]) -> Page:
+    """Sum up what was used, by person, worker or share; what nobody's share used is under an empty name."""
+    state, wanted = call.state, call.query
+    owner, (since, until) = _owner(call), _span(state, wanted)
+    found = await state.core.database.read(
+        lambda conn: usage_store.totals(conn, wanted.by, owner=owner, from_unix_us=since, to_unix_us=until)
+    )
+    return Page(
+        items=[
+            {
+                "name": (_name(state, name) or name) if wanted.by == "person" else name,
+                "gpu_seconds": used.gpu_ms / 1000,
+                "vram_gib_seconds": used.vram_mib_ms / 1024 / 1000,
+                "energy_joules": used.energy_mj / 1000,
+                "bytes": used.bytes_from_guests + used.bytes_to_guests,
+            }
+            for name, used in found
+        ]
+    )
+
+
+@api.get(f"{PREFIX}/usage.csv", caller=PERSON, query=Span)
+async def usage_csv(call: Call[None]) -> Answer:
+    """Give what was used by hour, worker and share as CSV (RFC 4180), at most 100,000 lines."""
+    state: SharingState = call.state
+    owner, (since, until) = _owner(call), _span(state, call.query)
+    found = await state.core.database.read(
+        lambda conn: usage_store.rows(conn, owner=owner, from_unix_us=since, to_unix_us=until, limit=CSV_ROWS)
+    )
+    names = {account.owner: _name(state, account.owner) for account, _ in found if _name(state, account.owner)}
+    headers = (("Content-Disposition", 'attachment; filename="usage.csv"'), ("Cache-Control", "no-store"))
+    text = "".join(usage.csv_lines(found, names))
+    return Answer(model=text, content_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _span(state: SharingState, wanted: Span) -> tuple[int, int]:
+    until = state.core.now() + 1 if wanted.to_unix_s is None else int(wanted.to_unix_s * US)
+    return 0 if wanted.from_unix_s is None else int(wanted.from_unix_s * US), until
 
 
 # ---------------------------------------------------------------- the mirror

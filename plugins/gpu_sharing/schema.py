@@ -79,6 +79,18 @@ CREATE TABLE gpu_sharing_pat (
     owner TEXT PRIMARY KEY,
     credential_id TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE gpu_sharing_usage (
+    hour_unix_us INTEGER NOT NULL,
+    owner TEXT NOT NULL,
+    worker_id TEXT NOT NULL,
+    share_id TEXT NOT NULL,
+    gpu_ms INTEGER NOT NULL,
+    vram_mib_ms INTEGER NOT NULL,
+    energy_mj INTEGER NOT NULL,
+    bytes_from_guests INTEGER NOT NULL,
+    bytes_to_guests INTEGER NOT NULL,
+    PRIMARY KEY (hour_unix_us, owner, worker_id, share_id)
+) STRICT, WITHOUT ROWID;
 """,
     ),
 )

@@ -1,0 +1,171 @@
+"""Counts what workers use while they run: their GPUs' time and memory, energy, and the bytes of their guests."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+import structlog
+import trio
+from attrs import define, field
+
+from appliance.plugin import ApplianceError, Core, GpuSample
+
+from . import life, usage, usage_store
+from .book import Book
+from .identities import series_id
+from .models import Agent, Worker
+from .relay import ShareReport
+
+log = structlog.get_logger(__name__)
+
+LOOK_SECONDS: Final = 10.0
+WRITE_SECONDS: Final = 60.0
+GRACE_SECONDS: Final = 2.0
+
+
+@define(eq=False)
+class Metering:
+    """Looks every ten seconds, writes every minute, and the rest when it is stopped."""
+
+    core: Core
+    book: Book
+    reports: Callable[[], Iterable[ShareReport]] = tuple
+    """Returns what has passed through the relay of this host."""
+    name: str = "usage-meter"
+    meter: usage.Meter = field(factory=usage.Meter)
+    _looked_at: dict[str, int] = field(factory=dict, init=False)
+    """By worker, in microseconds since the epoch."""
+    _energy: dict[str, int] = field(factory=dict, init=False)
+    """Counters of GPUs, by id of their series."""
+    _bytes: dict[str, tuple[int, int]] = field(factory=dict, init=False)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Count until cancelled."""
+        task_status.started()
+        write_at = trio.current_time() + WRITE_SECONDS
+        try:
+            while True:
+                self.look()
+                if trio.current_time() >= write_at:
+                    write_at = trio.current_time() + WRITE_SECONDS
+                    await self._write_or_keep()
+                await trio.sleep(LOOK_SECONDS)
+        finally:
+            with trio.move_on_after(GRACE_SECONDS, shield=True):
+                self.look()
+                await self._write_or_keep()
+
+    async def _write_or_keep(self) -> None:
+        try:
+            await self.write()
+        except ApplianceError as error:  # a full disk: written with the next sums
+            log.warning("usage.not_stored", reason=error.message)
+
+    async def write(self) -> None:
+        """Add what was counted to the ledger."""
+        sums = self.meter.take()
+        if not sums:
+            return
+        try:
+            await self.core.database.write(lambda connection: usage_store.add(connection, sums))
+        except BaseException:
+            self.meter.give_back(sums)
+            raise
+
+    def look(self) -> None:
+        """Count what was used since the last look."""
+        now = self.core.now()
+        reports = {report.share_id: report for report in self.reports()}
+        for agent in self.book.agents():
+            self._agent(agent, reports, now)
+        self._guests(reports, now)
+        known = {worker.worker_id for worker in self.book.workers()}
+        self._looked_at = {worker_id: at for worker_id, at in self._looked_at.items() if worker_id in known}
+
+    def _agent(self, agent: Agent, reports: Mapping[str, ShareReport], now: int) -> None:
+        running = [each for each in agent.workers.values() if each.status == life.WorkerStatus.RUNNING]
+        samples = self._samples(agent) if running else {}
+        elapsed = {each.worker_id: self._elapsed_ms(each, now) for each in running}
+        energy = self._energy_of(agent, running, samples, max(elapsed.values(), default=0))
+        for worker in running:
+            held = [
+                usage.Held(
+                    compute_percent=worker.compute_percent,
+                    vram_mb=worker.vram_mb,
+                    vram_used_bytes=sample.vram_used_bytes if (sample := samples.get(gpu_id)) is not None else None,
+                    energy_mj=energy.get((worker.worker_id, gpu_id), 0),
+                )
+                for gpu_id in worker.gpu_ids
+            ]
+            used = usage.used(held, elapsed[worker.worker_id])
+            connected = self._connected(worker, reports)
+            self.meter.add_worker(agent.owner, worker.worker_id, used, connected=connected, at=now)
+
+    def _elapsed_ms(self, worker: Worker, now: int) -> int:
+        since = self._looked_at.get(worker.worker_id, now)
+        self._looked_at[worker.worker_id] = now
+        return usage.counted_ms(since, now)
+
+    def _samples(self, agent: Agent) -> dict[str, GpuSample]:
+        """Return the newest readings of an agent's GPUs, by the agent's ids."""
+        reading = self.core.series.latest(self.core.host_id if agent.is_local else agent.host_id)
+        if reading is None:
+            return {}
+        found = {gpu.gpu_id: gpu for gpu in reading.sample.gpus}
+        ids = {gpu.gpu_id: gpu.gpu_id if agent.is_local else series_id(agent, gpu.gpu_id) for gpu in agent.gpus}
+        return {own: found[kept] for own, kept in ids.items() if kept in found}
+
+    def _energy_of(
+        self, agent: Agent, running: list[Worker], samples: Mapping[str, GpuSample], elapsed_ms: int
+    ) -> dict[tuple[str, str], int]:
+        """Return each worker's part of what its GPUs drew; those that share one share it evenly."""
+        parts: dict[tuple[str, str], int] = {}
+        for gpu_id, sample in samples.items():
+            users = {each.worker_id: 1 for each in running if gpu_id in each.gpu_ids}
+            if not users:
+                continue
+            key = series_id(agent, gpu_id)
+            before, after = self._energy.get(key), sample.energy_millijoules_total
+            drawn = usage.energy_between(before, after)
+            if after is not None:
+                self._energy[key] = after
+                drawn = 0 if drawn is None else drawn
+            else:
+                drawn = usage.energy_of(sample.power_watts, elapsed_ms)
+            for worker_id, part in usage.parts_of(drawn, users).items():
+                parts[worker_id, gpu_id] = part
+        return parts
+
+    def _connected(self, worker: Worker, reports: Mapping[str, ShareReport]) -> dict[str, int]:
+        """Return how many are connected, by share; those of other hosts can be told apart only where there is one."""
+        shares = list(self.book.shares_of(worker.worker_id))
+        counted = {
+            share.share_id: reports[share.share_id].connections_live for share in shares if share.share_id in reports
+        }
+        if not counted and len(shares) == 1 and worker.connections:
+            return {shares[0].share_id: len(worker.connections)}
+        return {share_id: count for share_id, count in counted.items() if count}
+
+    def _guests(self, reports: Mapping[str, ShareReport], now: int) -> None:
+        """Count the bytes that guests sent and got through the relay."""
+        for share_id, report in reports.items():
+            before = self._bytes.get(share_id, (0, 0))
+            after = report.bytes_from_peer, report.bytes_to_peer
+            self._bytes[share_id] = after
+            self.count_bytes(share_id, after[0] - before[0], after[1] - before[1], now)
+        self._bytes = {share_id: known for share_id, known in self._bytes.items() if share_id in reports}
+
+    def count_bytes(self, share_id: str, from_guests: int, to_guests: int, now: int) -> None:
+        """Count bytes of a share that is still there."""
+        share = next((each for each in self.book.shares() if each.share_id == share_id), None)
+        if share is None or from_guests + to_guests <= 0:
+            return
+        account = usage.Account(
+            hour_unix_us=usage.hour_of(now), owner=share.owner, worker_id=share.worker_id, share_id=share_id
+        )
+        self.meter.add(account, usage.Usage(bytes_from_guests=max(0, from_guests), bytes_to_guests=max(0, to_guests)))
+
+    def closing(self, report: ShareReport) -> None:
+        """Count the last bytes of a share that is being withdrawn."""
+        before = self._bytes.pop(report.share_id, (0, 0))
+        from_guests, to_guests = report.bytes_from_peer - before[0], report.bytes_to_peer - before[1]
+        self.count_bytes(report.share_id, from_guests, to_guests, self.core.now())

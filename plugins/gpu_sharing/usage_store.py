@@ -1,0 +1,52 @@
+"""All SQL of the usage ledger."""
+
+import sqlite3
+from collections.abc import Mapping
+from typing import Any, Final
+
+from attrs import asdict
+
+from .usage import NAMES, Account, Usage
+
+_ACCOUNT: Final = ("hour_unix_us", "owner", "worker_id", "share_id")
+_ADD: Final = f"""
+INSERT INTO gpu_sharing_usage ({", ".join((*_ACCOUNT, *NAMES))})
+VALUES ({", ".join(f":{name}" for name in (*_ACCOUNT, *NAMES))})
+ON CONFLICT DO UPDATE SET {", ".join(f"{name} = {name} + excluded.{name}" for name in NAMES)}"""  # noqa: S608
+_WITHIN: Final = """
+ WHERE hour_unix_us >= :from AND hour_unix_us < :to AND (:owner IS NULL OR owner = :owner)"""
+BY: Final[Mapping[str, str]] = {"person": "owner", "worker": "worker_id", "share": "share_id"}
+
+
+def add(connection: sqlite3.Connection, sums: Mapping[Account, Usage]) -> None:
+    """Add what was used to what is there."""
+    connection.executemany(_ADD, [asdict(account) | asdict(usage) for account, usage in sums.items()])
+
+
+def rows(
+    connection: sqlite3.Connection, *, owner: str | None, from_unix_us: int, to_unix_us: int, limit: int
+) -> list[tuple[Account, Usage]]:
+    """Return what was used by hour, worker and share, oldest first; of one person, or of all."""
+    sql = f"SELECT {', '.join((*_ACCOUNT, *NAMES))} FROM gpu_sharing_usage {_WITHIN} ORDER BY 1, 2, 3, 4 LIMIT :limit"  # noqa: S608
+    found = connection.execute(sql, _span(owner, from_unix_us, to_unix_us) | {"limit": limit})
+    return [
+        (
+            Account(**dict(zip(_ACCOUNT, row[:4], strict=True))),
+            Usage(**dict(zip(NAMES, row[4:], strict=True))),
+        )
+        for row in found
+    ]
+
+
+def totals(
+    connection: sqlite3.Connection, by: str, *, owner: str | None, from_unix_us: int, to_unix_us: int
+) -> list[tuple[str, Usage]]:
+    """Return what was used in all by each person, worker or share (empty: by no share), most GPU time first."""
+    sums = ", ".join(f"sum({name})" for name in NAMES)
+    sql = f"SELECT {BY[by]}, {sums} FROM gpu_sharing_usage {_WITHIN} GROUP BY 1 ORDER BY 2 DESC, 1"  # noqa: S608
+    found = connection.execute(sql, _span(owner, from_unix_us, to_unix_us))
+    return [(str(name), Usage(**dict(zip(NAMES, values, strict=True)))) for name, *values in found]
+
+
+def _span(owner: str | None, from_unix_us: int, to_unix_us: int) -> dict[str, Any]:
+    return {"owner": owner, "from": from_unix_us, "to": to_unix_us}
