@@ -297,7 +297,7 @@ def test_pools_are_added_and_deleted_unless_they_have_machines_or_are_configured
     expect(pool_row(logged_in, "short-lived")).to_have_count(0)
     pool_row(logged_in, "training").get_by_role("button").click()
     logged_in.get_by_role("dialog").get_by_role("button", name="Delete").click()
-    expect(logged_in.get_by_role("alert").filter(has_text="has 1 machines")).to_be_focused()
+    expect(logged_in.get_by_role("alert").filter(has_text="has 1 machine")).to_be_focused()
     expect(pool_row(logged_in, "training")).to_be_visible()
 
 
@@ -336,7 +336,8 @@ def test_page_of_a_machine_shows_what_it_told_and_charts_it(logged_in: Page, box
     expect(logged_in.get_by_role("img", name=re.compile(r"CPU: busy peak \d+ %"))).to_be_visible()
     expect(logged_in.get_by_role("img", name=re.compile(r"Memory: memory used peak \d+ %"))).to_be_visible()
     events = logged_in.get_by_role("region", name="Events")
-    expect(events).to_contain_text(f"machine {box.machine_id} in pool training is ready")
+    ready = f"machine {box.machine_id} in pool training is ready"
+    expect(events).to_contain_text(ready, timeout=SLOW_MS)
     assert box.beat(cpu=93.0) == 200
     expect(logged_in.get_by_role("article", name="CPU")).to_contain_text("93 %", timeout=SLOW_MS)
     expect(logged_in.get_by_role("img", name="CPU: busy peak 93 %")).to_be_visible()
@@ -479,7 +480,7 @@ def test_pages_fit_their_screen_with_readable_text(
         if name == "machine":
             page.unroute("**/api/appliance/machines*", many)
             open_machine(page, box)
-            expect(page.get_by_role("region", name="Events")).to_contain_text("is ready")
+            expect(page.get_by_role("region", name="Events")).to_contain_text("is ready", timeout=SLOW_MS)
             shoot(page, f"machine-{width}-{scheme}")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
         navigation = page.get_by_role("navigation", name="Main")

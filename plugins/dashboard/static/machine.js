@@ -170,6 +170,7 @@ class MachinePage {
     const name = [machine.provider, machine.pool, machine.id].join("/");
     // Where many machines come to the same at once, one event names the first of them.
     this.feed.add(items.filter((event) => event.subject === machine.host_id || event.data.machines?.includes?.(name)));
+    this.events.hidden = machine.is_local && this.feed.events.size === 0; // this host's own are those of its GPUs
   }
 
   // --- charts ---

@@ -134,6 +134,7 @@ const trouble = el("div");
 const lonely = howToJoin();
 const moreWords = el("span", { class: "muted small" });
 const more = el("div", { class: "more-rows" }, moreWords, el("button", { type: "button", on: { click: () => { rows += ROWS; show(); } } }, `Show ${ROWS} more`));
+list.root.classList.add("machines");
 const filters = el("div", { class: "filters" }, poolChoice.root, stateChoice.root);
 const card = el("section", { class: "card wide", "aria-label": "Machines" }, filters, list.root, more);
 for (const part of [lonely, card, poolList.root]) part.hidden = true;
