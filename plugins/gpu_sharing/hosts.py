@@ -46,15 +46,18 @@ def read_host(text: str, *, field: str = "$.connection_ip") -> str:
 def read_address(text: str) -> IPv4Address | IPv6Address | None:
     """Return an IP address, ``[brackets]`` around IPv6 allowed; ``None`` for anything else.
 
+    An IPv4 address in IPv6 clothes (``::ffff:10.0.0.4``) is the IPv4 address: it is connected to in the same way, and
+    Python's versions do not write it alike.
     Not an address here is one with a zone (``fe80::1%eth0``): Python's reader takes any text at all for a zone.
     """
     inner = text[1:-1] if text.startswith("[") and text.endswith("]") and ":" in text else text
     if not _ADDRESS.fullmatch(inner):
         return None
     try:
-        return ip_address(inner)
+        address = ip_address(inner)
     except ValueError:
         return None
+    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
 
 
 def connection_host(asked: str, *, network_ips: Sequence[str], reported_from: str) -> str:
