@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from appliance.plugin import Call, Kind, NotFound, Role, Surface
 
-from .callers import USERS, address_of, own_agent, owner_of
+from .callers import USERS, address_of, own_agent, seen_by
 from .models import Agent
 from .plans import require_metrics
 from .state import SharingState
@@ -75,7 +75,7 @@ async def register(call: Call[AgentRegisterRequest]) -> AgentRegisterResponse:
 async def agents(call: Call[None]) -> Agents:
     """List one's agents, each with its GPUs and workers."""
     state: SharingState = call.state
-    found = state.book.agents(owner_of(call, state.core, state.book))
+    found = state.book.agents(seen_by(call, state.core, state.book))
     return Agents(agents=[agent_item(each, state.status(each), limits=state.limits) for each in found])
 
 
@@ -137,7 +137,7 @@ async def metrics(call: Call[AgentMetricsRequest]) -> Success:
 
 def _owned(call: Call[Any]) -> Agent:
     state: SharingState = call.state
-    found: Agent = state.book.agent(call.path["agent_id"], owner_of(call, state.core, state.book))
+    found: Agent = state.book.agent(call.path["agent_id"], seen_by(call, state.core, state.book))
     return found
 
 

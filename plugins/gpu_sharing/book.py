@@ -34,6 +34,8 @@ WORKERS_MAX: Final = 1000
 """Of one agent."""
 SHARES_MAX: Final = 50_000
 
+Owner = str | tuple[str, ...] | None
+"""Whose things are meant: a person's id, several, or anybody's."""
 Follow = Callable[[Agent], None]
 """Told of every agent whose configuration has changed, after the commit; must be quick."""
 
@@ -73,36 +75,36 @@ class Book:
 
     # ------------------------------------------------------------ reading
 
-    def agents(self, owner: str | None = None) -> list[Agent]:
+    def agents(self, owner: Owner = None) -> list[Agent]:
         """Return a person's agents, or all, oldest first."""
-        return [agent for agent in self._agents.values() if owner is None or agent.owner == owner]
+        return [agent for agent in self._agents.values() if _is_of(agent.owner, owner)]
 
-    def agent(self, agent_id: str, owner: str | None = None) -> Agent:
+    def agent(self, agent_id: str, owner: Owner = None) -> Agent:
         """Return an agent; one that is somebody else's is not there. Raises `NotFound`."""
         agent = self._agents.get(agent_id)
-        if agent is None or owner not in (None, agent.owner):
+        if agent is None or not _is_of(agent.owner, owner):
             raise NotFound("agent", agent_id[:64])
         return agent
 
-    def workers(self, owner: str | None = None) -> list[Worker]:
+    def workers(self, owner: Owner = None) -> list[Worker]:
         """Return the workers of a person's agents, or all."""
         return [worker for agent in self.agents(owner) for worker in agent.workers.values()]
 
-    def worker(self, worker_id: str, owner: str | None = None) -> Worker:
+    def worker(self, worker_id: str, owner: Owner = None) -> Worker:
         """Return a worker; one of somebody else's agent is not there. Raises `NotFound`."""
         worker = self._workers.get(worker_id)
-        if worker is None or owner not in (None, self._agents[worker.agent_id].owner):
+        if worker is None or not _is_of(self._agents[worker.agent_id].owner, owner):
             raise NotFound("worker", worker_id[:64])
         return worker
 
-    def shares(self, owner: str | None = None) -> list[Share]:
+    def shares(self, owner: Owner = None) -> list[Share]:
         """Return a person's shares, or all, oldest first."""
-        return [share for share in self._shares.values() if owner is None or share.owner == owner]
+        return [share for share in self._shares.values() if _is_of(share.owner, owner)]
 
-    def share(self, share_id: str, owner: str | None = None) -> Share:
+    def share(self, share_id: str, owner: Owner = None) -> Share:
         """Return a share; somebody else's is not there. Raises `NotFound`."""
         share = self._shares.get(share_id)
-        if share is None or owner not in (None, share.owner):
+        if share is None or not _is_of(share.owner, owner):
             raise NotFound("share", share_id[:64])
         return share
 
@@ -490,6 +492,10 @@ class Book:
         self._shares.pop(share.share_id, None)
         self._by_code.pop(share.short_code, None)
         self._of_worker.get(share.worker_id, {}).pop(share.share_id, None)
+
+
+def _is_of(owner: str, wanted: Owner) -> bool:
+    return wanted is None or owner == wanted or (isinstance(wanted, tuple) and owner in wanted)
 
 
 def _used() -> NotAuthenticated:

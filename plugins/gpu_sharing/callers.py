@@ -31,6 +31,17 @@ def owner_of(call: Call[Any], core: Core, book: Book) -> str:
     return owner
 
 
+def seen_by(call: Call[Any], core: Core, book: Book) -> tuple[str, ...]:
+    """Return whose things a call may see and change: one's own, and as an operator those of the appliance itself.
+
+    The latter are this host's workers and their shares, which belong to nobody else.
+    """
+    owner = owner_of(call, core, book)
+    person = core.people.get(owner) if owner else None
+    is_operator = call.caller.may(Role.OPERATOR) or (person is not None and person.role >= Role.OPERATOR)
+    return (owner, "") if is_operator and owner else (owner,)
+
+
 def own_agent(call: Call[Any], book: Book) -> Agent:
     """Return the agent whose secret a call carries; raises `NotAuthenticated` when it is gone."""
     try:

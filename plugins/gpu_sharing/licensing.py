@@ -33,19 +33,25 @@ class Licensing:
         )
         # A vendor's licence that does not say when it ends is as good as one that was issued now.
         agent.license_expires_unix_us = made.expires_unix_us or self.core.now() + life.LICENSE_SECONDS * life.US
+        agent.license_given = made.plain
         return {"plain": made.plain, "encrypted": made.encrypted}
+
+    def _is_due(self, agent: Agent, reported_unix_ms: int | None) -> bool:
+        vendor = self.core.licenses.vendor
+        if vendor is not None:  # it ends when it ends: only another one is news
+            return agent.license_given != vendor.plain
+        return life.is_renewal_due(
+            reported_unix_ms=reported_unix_ms,
+            issued_until_unix_us=agent.license_expires_unix_us or None,
+            now_unix_us=self.core.now(),
+        )
 
     async def renewed(self, agent: Agent, reported_unix_ms: int | None) -> dict[str, str] | None:
         """Return a fresh licence when an agent needs one, with a new configuration version: its workers get it so.
 
         ``None`` lets the agent keep what it has, also while none can be issued: reports must go on.
         """
-        is_due = life.is_renewal_due(
-            reported_unix_ms=reported_unix_ms,
-            issued_until_unix_us=agent.license_expires_unix_us or None,
-            now_unix_us=self.core.now(),
-        )
-        if not is_due:
+        if not self._is_due(agent, reported_unix_ms):
             return None
         try:
             made = await self.issue(agent)

@@ -83,7 +83,7 @@ class Metering:
 
     def _agent(self, agent: Agent, reports: Mapping[str, ShareReport], now: int) -> None:
         running = [each for each in agent.workers.values() if each.status == life.WorkerStatus.RUNNING]
-        samples = self._samples(agent) if running else {}
+        samples = self._samples(agent)
         elapsed = {each.worker_id: self._elapsed_ms(each, now) for each in running}
         energy = self._energy_of(agent, running, samples, max(elapsed.values(), default=0))
         for worker in running:
@@ -121,19 +121,18 @@ class Metering:
         parts: dict[tuple[str, str], int] = {}
         for gpu_id, sample in samples.items():
             users = {each.worker_id: 1 for each in running if gpu_id in each.gpu_ids}
-            if not users:
-                continue
-            key = series_id(agent, gpu_id)
-            before, after = self._energy.get(key), sample.energy_millijoules_total
-            drawn = usage.energy_between(before, after)
-            if after is not None:
-                self._energy[key] = after
-                drawn = 0 if drawn is None else drawn
-            else:
-                drawn = usage.energy_of(sample.power_watts, elapsed_ms)
+            drawn = self._drawn(series_id(agent, gpu_id), sample, elapsed_ms)
             for worker_id, part in usage.parts_of(drawn, users).items():
                 parts[worker_id, gpu_id] = part
         return parts
+
+    def _drawn(self, key: str, sample: GpuSample, elapsed_ms: int) -> int:
+        """Return the millijoules that a GPU drew since the last look; noted also while idle, lest that be billed."""
+        before, after = self._energy.get(key), sample.energy_millijoules_total
+        if after is None:
+            return usage.energy_of(sample.power_watts, elapsed_ms)
+        self._energy[key] = after
+        return usage.energy_between(before, after) or 0
 
     def _connected(self, worker: Worker, reports: Mapping[str, ShareReport]) -> dict[str, int]:
         """Return how many are connected, by share; those of other hosts can be told apart only where there is one."""

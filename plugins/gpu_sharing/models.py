@@ -105,6 +105,8 @@ class Agent:
     is_local: bool = False
     license_expires_unix_us: int = 0
     """Of the licence that it was given last."""
+    license_given: str = ""
+    """The plain text of the one that it was given last in this run."""
     created_unix_us: int
     workers: dict[str, Worker] = field(factory=dict)
 

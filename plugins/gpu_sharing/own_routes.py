@@ -18,7 +18,7 @@ from appliance.plugin import (
 )
 
 from . import qr, releases, share_routes, usage, usage_store
-from .callers import owner_of
+from .callers import owner_of, seen_by
 from .models import SURFACE, Agent, Share, Worker
 from .state import SharingState
 from .token_routes import install_token
@@ -86,20 +86,20 @@ class Span:
     all: bool = False
 
 
-def _owner(call: Call[Any]) -> str | None:
+def _owner(call: Call[Any]) -> tuple[str, ...] | None:
     """Return whose things are shown: one's own; everybody's where an operator asks for them."""
     state: SharingState = call.state
     if call.query is not None and getattr(call.query, "all", False):
         if not call.caller.may(Role.OPERATOR):
             raise Forbidden("only operators see everybody's", hint="leave ?all=true out")
         return None
-    return owner_of(call, state.core, state.book)
+    return seen_by(call, state.core, state.book)
 
 
-def _changing(call: Call[Any]) -> str | None:
+def _changing(call: Call[Any]) -> tuple[str, ...] | None:
     """Return whose things may be changed: one's own, as an operator everybody's."""
     state: SharingState = call.state
-    return None if call.caller.may(Role.OPERATOR) else owner_of(call, state.core, state.book)
+    return None if call.caller.may(Role.OPERATOR) else seen_by(call, state.core, state.book)
 
 
 # ---------------------------------------------------------------- agents
@@ -297,8 +297,7 @@ async def delete_share(call: Call[None]) -> dict[str, str]:
 async def share_qr(call: Call[None]) -> Answer:
     """Draw a share's short link as a QR code."""
     state: SharingState = call.state
-    owner = None if call.caller.may(Role.OPERATOR) else owner_of(call, state.core, state.book)
-    share = state.book.share(call.path["share_id"], owner)
+    share = state.book.share(call.path["share_id"], _changing(call))
     link = short_link(state.short_link_base(), share.short_code)
     return Answer(model=qr.svg(link), content_type="image/svg+xml", headers=(("Cache-Control", "private"),))
 
@@ -339,9 +338,9 @@ def _share(state: SharingState, share: Share) -> dict[str, Any]:
 async def usage_totals(call: Call[None]) -> Page:
     """Sum up what was used, by person, worker or share; what nobody's share used is under an empty name."""
     state, wanted = call.state, call.query
-    owner, (since, until) = _owner(call), _span(state, wanted)
+    owners, (since, until) = _owner(call), _span(state, wanted)
     found = await state.core.database.read(
-        lambda conn: usage_store.totals(conn, wanted.by, owner=owner, from_unix_us=since, to_unix_us=until)
+        lambda conn: usage_store.totals(conn, wanted.by, owners=owners, from_unix_us=since, to_unix_us=until)
     )
     return Page(
         items=[
@@ -361,9 +360,9 @@ async def usage_totals(call: Call[None]) -> Page:
 async def usage_csv(call: Call[None]) -> Answer:
     """Give what was used by hour, worker and share as CSV (RFC 4180), at most 100,000 lines."""
     state: SharingState = call.state
-    owner, (since, until) = _owner(call), _span(state, call.query)
+    owners, (since, until) = _owner(call), _span(state, call.query)
     found = await state.core.database.read(
-        lambda conn: usage_store.rows(conn, owner=owner, from_unix_us=since, to_unix_us=until, limit=CSV_ROWS)
+        lambda conn: usage_store.rows(conn, owners=owners, from_unix_us=since, to_unix_us=until, limit=CSV_ROWS)
     )
     names = {account.owner: _name(state, account.owner) for account, _ in found if _name(state, account.owner)}
     headers = (("Content-Disposition", 'attachment; filename="usage.csv"'), ("Cache-Control", "no-store"))

@@ -5,7 +5,7 @@ from typing import Any, Final
 from appliance.plugin import Answer, BadInput, Call, Kind, NotFound, Role, Surface, TooManyRequests
 
 from . import codes, hosts, life, share_page
-from .callers import USERS, address_of, owner_of
+from .callers import USERS, address_of, owner_of, seen_by
 from .models import Agent, Share, Worker
 from .state import SharingState
 from .wire.answers import PublicShareInfo, ShareListItem, Shares, Success
@@ -35,20 +35,19 @@ def declare(api: Surface) -> None:
 async def shares(call: Call[None]) -> Shares:
     """List one's shares."""
     state: SharingState = call.state
-    found = state.book.shares(owner_of(call, state.core, state.book))
+    found = state.book.shares(seen_by(call, state.core, state.book))
     return Shares(shares=[item(state, each) for each in found])
 
 
 async def create(call: Call[CreateShareRequest]) -> ShareListItem:
     """Share a worker; whoever has the link can use it until it ends."""
     state, body = call.state, call.body
-    owner = owner_of(call, state.core, state.book)
-    worker = state.book.worker(body.worker_id, owner)
+    worker = state.book.worker(body.worker_id, seen_by(call, state.core, state.book))
     expires = expiry_of(body, now_unix_us=state.core.now())
     share = await make(
         state,
         worker,
-        owner=owner,
+        owner=owner_of(call, state.core, state.book),
         connection_ip=body.connection_ip,
         protocol=body.protocol,
         expires_unix_us=expires,
@@ -93,7 +92,7 @@ async def make(state: SharingState, worker: Worker, *, owner: str, connection_ip
 async def delete(call: Call[None]) -> Success:
     """End a share; whoever is connected through the relay of this host is cut off."""
     state: SharingState = call.state
-    await state.forget_share(state.book.share(call.path["share_id"], owner_of(call, state.core, state.book)))
+    await state.forget_share(state.book.share(call.path["share_id"], seen_by(call, state.core, state.book)))
     return Success()
 
 

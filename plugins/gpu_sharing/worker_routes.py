@@ -4,7 +4,7 @@ from typing import Any
 
 from appliance.plugin import Call, Role, Surface
 
-from .callers import USERS, owner_of
+from .callers import USERS, seen_by
 from .models import Agent, Worker
 from .state import SharingState
 from .wire.answers import Success, WorkerItem, Workers
@@ -35,8 +35,9 @@ async def workers(call: Call[None]) -> Workers:
     state, wanted = call.state, call.query
     found = [
         (each, agent)
-        for agent in state.book.agents(owner_of(call, state.core, state.book))
-        if wanted.agent_id in (None, agent.agent_id) and wanted.hostname in (None, agent.hostname)
+        for agent in state.book.agents(seen_by(call, state.core, state.book))
+        if (not wanted.agent_id or wanted.agent_id == agent.agent_id)
+        and (not wanted.hostname or wanted.hostname == agent.hostname)
         for each in agent.workers.values()
     ]
     return Workers(workers=[worker_item(each, agent, limits=state.limits) for each, agent in found])
@@ -45,7 +46,7 @@ async def workers(call: Call[None]) -> Workers:
 async def create(call: Call[CreateWorkerRequest]) -> WorkerItem:
     """Make a worker where it fits; without ``gpu_ids`` one is picked."""
     state, body = call.state, call.body
-    agent = state.book.agent(body.agent_id, owner_of(call, state.core, state.book))
+    agent = state.book.agent(body.agent_id, seen_by(call, state.core, state.book))
     made = await state.book.create_worker(
         agent,
         name=body.name,
@@ -81,5 +82,5 @@ async def delete(call: Call[None]) -> Success:
 
 def _owned(call: Call[Any]) -> tuple[Worker, Agent]:
     state: SharingState = call.state
-    found = state.book.worker(call.path["worker_id"], owner_of(call, state.core, state.book))
+    found = state.book.worker(call.path["worker_id"], seen_by(call, state.core, state.book))
     return found, state.book.agent(found.agent_id)
