@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from appliance.clock import unix_now_us
 from appliance.testing import SteppingClock, until
 from plugins.gpu_sharing.push_ca import STREAM_HOST, VALID_DAYS
+from plugins.gpu_sharing.push_head import PushRefused
 from plugins.gpu_sharing.push_proxy import PushLimits, PushNotListening, agent_environment
 from plugins.gpu_sharing.push_stream import Pace
 from plugins.gpu_sharing.push_tunnel import Tunnels
@@ -60,7 +61,7 @@ async def test_change_arrives_within_a_second(tmp_path: Path) -> None:
             version = running.agents.change()
             with trio.fail_after(1):
                 assert await events.next_frame() == [f'{{"config_version": {version}}}']
-        assert running.proxy.report().frames_total == 2
+        await until(lambda: running.proxy.report().frames_total == 2)
         await events.close()
 
 
@@ -257,6 +258,15 @@ async def test_tunnel_never_leads_to_this_host(tmp_path: Path) -> None:
         ):
             answer = await running.asked(connect(target))
             assert answer.startswith(b"HTTP/1.1 403 this proxy passes nothing on to its own host or its links\r\n")
+
+
+async def test_peer_elsewhere_is_passed_on_with_an_agents_secret_alone(tmp_path: Path) -> None:
+    proxy = prepared(tmp_path, forward=True).proxy
+    with pytest.raises(PushRefused) as refused:
+        await proxy._far("192.0.2.1", 443, is_local=False, is_known=False)
+    assert refused.value.status == 407
+    with pytest.raises(PushRefused, match="public addresses alone"):
+        await proxy._far("10.1.2.3", 443, is_local=False, is_known=True)
 
 
 async def test_stream_host_is_answered_here_even_where_others_are_passed_on(tmp_path: Path) -> None:
