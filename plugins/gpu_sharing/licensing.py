@@ -1,9 +1,12 @@
 """Licences for agents: issued by core, bounded by the owner's plan, and handed to the worker through its agent."""
 
+from contextlib import suppress
+
 import structlog
+import trio
 from attrs import define
 
-from appliance.plugin import ApplianceError, Core
+from appliance.plugin import ApplianceError, Core, Lagged
 
 from . import life
 from .book import Book
@@ -17,15 +20,31 @@ UNLIMITED = 1_000_000
 
 @define(eq=False)
 class Licensing:
-    """Gives agents their licences."""
+    """Gives agents their licences; a service that lets all agents fetch new ones when a key is revoked."""
 
     core: Core
     book: Book
+    name: str = "license-renewal"
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Follow revocations until cancelled. One that this run has missed needs nothing: at a start all fetch anew."""
+        while True:
+            with self.core.events.subscribe("license.key_revoked") as subscription:
+                task_status.started()
+                task_status = trio.TASK_STATUS_IGNORED
+                with suppress(Lagged):
+                    async for _ in subscription:
+                        await self.renew_all()
+
+    async def renew_all(self) -> None:
+        """Raise the configuration version of every agent: what it has been given counts no longer."""
+        for agent in self.book.agents():
+            await self.book.store_agent(agent, bumped=True)
 
     async def issue(self, agent: Agent) -> dict[str, str]:
-        """Return a fresh licence for an agent, as the wire has it."""
+        """Return a fresh licence for an agent, as the wire has it: the vendor's, where one is configured."""
         plan = self.book.plan_of(agent.owner)
-        made = await self.core.licenses.issue(
+        made = self.core.licenses.vendor or await self.core.licenses.issue(
             agent_id=agent.agent_id,
             plan=plan.name,
             max_gpus=UNLIMITED if plan.gpus_per_agent is None else plan.gpus_per_agent,

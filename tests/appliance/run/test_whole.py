@@ -76,7 +76,8 @@ async def test_a_dropped_plugin_adds_a_route_a_service_a_command_a_panel_and_a_m
         assert items["hello"]["origin"] == str(tmp_path / "data" / "plugins")
         assert items["hello"]["services"][0]["state"] == "running"
         panels = (await appliance.get("/api/appliance/overview")).json["panels"]
-        assert panels[0]["rows"] == [{"label": "a", "value": "b", "percent": None, "level": "info"}]
+        (shown,) = [panel for panel in panels if panel["plugin"] == "hello"]
+        assert shown["rows"] == [{"label": "a", "value": "b", "percent": None, "level": "info"}]
         assert "hello_total 1\n" in (await appliance.get("/metrics")).text
         asked = appliance.running.plugins.plugins.ask("appliance_commands")
         [commands] = [found for one, found in asked if one.name == "hello"]
