@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import trio
@@ -13,7 +14,7 @@ from appliance.errors import Busy, StorageFailed
 from appliance.series.limits import DAY_US, HOUR_US, Retention
 from appliance.series.pruning import RAW, TIERS, forget_step, oldest, prune, set_pruned, used_bytes
 from appliance.series.store import SeriesStore
-from appliance.series.value_store import name_ids, prune_values
+from appliance.series.value_store import names_before, prune_values
 
 DRAIN_SECONDS: Final = 1.0
 KEEP_SECONDS: Final = 60.0
@@ -131,12 +132,12 @@ class Keeper:
         return True
 
     async def _prune_values(self) -> None:
-        for number in await self.database.read(name_ids):
-            for tier in TIERS:
-                until = self.now() - self.retention().kept_us(tier)
-                while await self.database.write(
-                    lambda conn, tier=tier, number=number, until=until: prune_values(conn, tier, number, until)  # type: ignore[misc]
-                ):
+        for tier in TIERS:
+            until = self.now() - self.retention().kept_us(tier)
+            # Asked first: of thousands of names hardly any has something to delete, and a write each is dear.
+            for number in await self.database.read(partial(names_before, tier=tier, until_unix_us=until)):
+                step = partial(prune_values, tier=tier, name=number, until_unix_us=until)
+                while await self.database.write(step):
                     pass
 
     async def _prune_by_budget(self) -> None:

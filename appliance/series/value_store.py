@@ -32,6 +32,13 @@ _PRUNE_RAW: Final = """
 DELETE FROM series_value WHERE name_id = :name AND at_unix_us IN
     (SELECT at_unix_us FROM series_value WHERE name_id = :name AND at_unix_us < :until LIMIT :limit)"""
 
+_RAW_BEFORE: Final = """
+SELECT name_id FROM series_value_name AS named WHERE EXISTS
+    (SELECT 1 FROM series_value AS kept WHERE kept.name_id = named.name_id AND kept.at_unix_us < :until)"""
+_ROLLUP_BEFORE: Final = """
+SELECT name_id FROM series_value_name AS named WHERE EXISTS
+    (SELECT 1 FROM series_value_rollup AS kept
+      WHERE kept.tier = :tier AND kept.name_id = named.name_id AND kept.at_unix_us < :until)"""
 _PRUNE_ROLLUP: Final = """
 DELETE FROM series_value_rollup WHERE tier = :tier AND name_id = :name AND at_unix_us IN
     (SELECT at_unix_us FROM series_value_rollup
@@ -48,9 +55,10 @@ def name_id(conn: sqlite3.Connection, series: str, name: str) -> int | None:
     return None if found is None else int(found[0])
 
 
-def name_ids(conn: sqlite3.Connection) -> list[int]:
-    """Return the number of every name of every series."""
-    return [found[0] for found in conn.execute("SELECT name_id FROM series_value_name")]
+def names_before(conn: sqlite3.Connection, tier: int, until_unix_us: int) -> list[int]:
+    """Return the numbers of the names that have values before a moment; one seek each, whatever is stored."""
+    sql = _RAW_BEFORE if tier < 0 else _ROLLUP_BEFORE
+    return [found[0] for found in conn.execute(sql, {"tier": tier, "until": until_unix_us})]
 
 
 def put_value(conn: sqlite3.Connection, series: str, name: str, at_unix_us: int, value: float) -> bool:
