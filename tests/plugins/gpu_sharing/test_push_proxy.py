@@ -13,9 +13,9 @@ from structlog.testing import capture_logs
 
 from appliance.clock import unix_now_us
 from appliance.testing import SteppingClock, until
-from plugins.gpu_sharing.push_ca import STREAM_HOST, VALID_DAYS
+from plugins.gpu_sharing.push_ca import KEY, STREAM_HOST, VALID_DAYS
 from plugins.gpu_sharing.push_head import PushRefused
-from plugins.gpu_sharing.push_proxy import PushLimits, PushNotListening, agent_environment
+from plugins.gpu_sharing.push_proxy import CHECK_SECONDS, PushLimits, PushNotListening, agent_environment
 from plugins.gpu_sharing.push_stream import Pace
 from plugins.gpu_sharing.push_tunnel import Tunnels
 from tests.plugins.gpu_sharing.pushed import (
@@ -395,6 +395,25 @@ async def test_new_connections_get_the_renewed_certificate(tmp_path: Path) -> No
         await until(lambda: running.agents.following == 2)
         running.agents.change()
         assert await old.next_frame() == await new.next_frame()
+
+
+async def test_certificates_are_looked_at_every_hour_and_a_failure_ends_no_stream(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    proxy = prepared(tmp_path).proxy
+    await proxy.renew()
+    generation = next(path for path in (tmp_path / "push").iterdir() if path.is_dir())
+    (generation / KEY).rename(tmp_path / "elsewhere")
+    with capture_logs() as said:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(proxy._keep_renewing)
+            with trio.fail_after(1_000 * CHECK_SECONDS):  # the clock may leap while a thread reads
+                while len(said) < 2:  # noqa: ASYNC110  the log knows no events
+                    await trio.sleep(CHECK_SECONDS / 6)
+            nursery.cancel_scope.cancel()
+    assert {line["event"] for line in said} == {"the push certificate cannot be renewed"}
+    assert {line["log_level"] for line in said} == {"warning"}
+    assert trio.current_time() >= 2 * CHECK_SECONDS
 
 
 async def test_address_that_is_taken_is_told_in_words(tmp_path: Path) -> None:
