@@ -5,6 +5,7 @@ from collections.abc import Callable
 from appliance.plugin import Panel, PanelContent, PanelRow
 
 from .life import State, is_listed
+from .models import Machine
 from .state import RegistryState
 
 
@@ -13,8 +14,11 @@ def panel(state: RegistryState) -> Panel:
 
     def read() -> PanelContent:
         rows = []
+        by_pool: dict[str, list[tuple[State, Machine]]] = {}
+        for each in state.machines.all():  # once, not for each pool: there may be a thousand
+            by_pool.setdefault(each.pool, []).append((state.machines.state(each), each))
         for pool in state.pools.all():
-            states = [(state.machines.state(each), each) for each in state.machines.all() if each.pool == pool.name]
+            states = by_pool.get(pool.name, [])
             ready = [machine for found, machine in states if is_listed(found)]
             gone = sum(found is State.EXPIRED for found, _ in states)
             gpus = sum(machine.gpu_count for machine in ready)

@@ -416,6 +416,18 @@ async def test_values_are_pruned_like_samples(series: Series, clock: Hands) -> N
     assert (window.tier_seconds, window.columns[0].mean) == (10, [1.0])
 
 
+async def test_upkeep_writes_no_more_for_many_values_when_none_is_old(series: Series) -> None:
+    async def commits() -> int:
+        before = series.database.commits
+        await series.keep()
+        return series.database.commits - before
+
+    await series.append_value("p", "n", START, 1.0)
+    one = await commits()
+    await series.append_values([(f"p{number}", "n", START, 1.0) for number in range(50)])
+    assert await commits() <= one
+
+
 def test_tier_is_kept_at_least_as_long_as_those_it_is_built_of() -> None:
     retention = Retention(raw_hours=72, ten_seconds_days=1, one_minute_days=2)
     assert [retention.kept_us(tier) // HOUR for tier in (-1, 0, 1)] == [72, 72, 72]
