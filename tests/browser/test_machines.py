@@ -41,7 +41,7 @@ def make(page: Page, site: Served, machine_id: str = "", **agent: Any) -> Agent:
         dialog.get_by_label("Pool").select_option(agent["pool"])
     if machine_id:
         dialog.get_by_label("Machine id").fill(machine_id)
-    dialog.get_by_role("button", name="Make it").click()
+    dialog.get_by_role("button", name="Add machine").click()
     shown = page.get_by_role("status").filter(has_text="may join pool")
     expect(shown).to_be_focused()
     token = shown.get_by_role("group", name="Token").text_content() or ""
@@ -174,7 +174,7 @@ def test_machine_is_made_as_asked_and_a_wrong_entry_says_why_at_its_field(logged
     opener = logged_in.get_by_role("button", name="Add machine")
     opener.click()
     dialog = logged_in.get_by_role("dialog")
-    go = dialog.get_by_role("button", name="Make it")
+    go = dialog.get_by_role("button", name="Add machine")
     dialog.get_by_label("Machine id").fill("box-1")
     dialog.get_by_label("Machines that may register").fill("0")
     go.click()
@@ -500,6 +500,39 @@ def test_pages_fit_their_screen_with_readable_text(
 def told(page: Page, module: str, function: str, *arguments: Any) -> Any:
     code = f"async (given) => (await import('/ui/static/{module}.js')).{function}(...given)"
     return page.evaluate(code, list(arguments))
+
+
+def test_value_without_neighbours_is_drawn_as_a_dot(logged_in: Page) -> None:
+    def places(*values: float | None) -> Any:
+        return told(logged_in, "chart", "alone", values)
+
+    assert places(4) == [0]
+    assert places(None, 0, None, 5, 6, None, 7) == [1, 6]
+    assert places(1, 2) == places(None) == places() == []
+    drawn = logged_in.evaluate("""async () => {
+      const { Chart } = await import('/ui/static/chart.js');
+      const chart = new Chart('Test', 'percent', [{ label: 'one', colour: 'c1' }]);
+      chart.root.style.width = '400px';
+      document.body.append(chart.root);
+      const value = [50];
+      const copy = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+      const inked = () => {
+        const drawn = chart.plot.querySelector('canvas');
+        const { width, height } = Object.assign(copy.canvas, { width: drawn.width, height: drawn.height });
+        copy.drawImage(drawn, 0, 0);
+        const { data } = copy.getImageData(0, 0, width, height);
+        return data.reduce((sum, part, i) => sum + (i % 4 === 2 && data[i - 2] < 60 && part > 150 && data[i + 1] > 200 ? 1 : 0), 0);
+      };
+      const frame = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+      chart.setData([], [{ mean: [], min: [], max: [] }], 60, [0, 60]);
+      while (!chart.uplot) await frame();
+      await frame();
+      const before = inked();
+      chart.setData([30], [{ mean: value, min: value, max: value }], 60, [0, 60]);
+      await frame();
+      return [before, inked()];
+    }""")
+    assert drawn[1] > drawn[0]
 
 
 def test_words_for_states_marks_gpus_and_deadlines(page: Page, site: Served) -> None:

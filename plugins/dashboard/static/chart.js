@@ -39,6 +39,11 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   for (const chart of charts) chart.rebuild();
 });
 
+/** The places of the values that have none beside them. */
+export function alone(values) {
+  return values.flatMap((value, i) => (known(value) && !known(values[i - 1]) && !known(values[i + 1]) ? [i] : []));
+}
+
 const resized = new ResizeObserver((entries) => {
   for (const { target, contentRect } of entries) target.chart?.resize(contentRect.width);
 });
@@ -93,7 +98,8 @@ export class Chart {
     for (const line of this.lines) {
       const stroke = colour(`--${line.colour}`);
       const middle = series.length;
-      series.push({ label: line.label, stroke, width: 1.6, points: { show: false } });
+      // A line needs two points: one that stands alone is drawn as a dot.
+      series.push({ label: line.label, stroke, width: 1.6, points: { show: true, size: 4, width: 0, fill: stroke, filter: (plot, at) => alone(plot.data[at]) } });
       series.push({ stroke: "transparent", width: 0, points: { show: false } });
       series.push({ stroke: "transparent", width: 0, points: { show: false } });
       bands.push({ series: [middle + 2, middle + 1], fill: translucent(stroke, 0.24) });

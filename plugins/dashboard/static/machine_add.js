@@ -26,9 +26,11 @@ export function addMachineDialog(pools, chosen, said, changed) {
   const most = field("Machines that may register with it", { type: "number", min: 1, max: 20000, step: 1, inputmode: "numeric", placeholder: "empty: any number" });
   const failed = el("div");
   const cancel = el("button", { type: "button" }, "Cancel");
-  const go = el("button", { type: "submit", class: "primary" }, "Make it");
+  const go = el("button", { type: "submit", class: "primary" }, "Add machine");
+  const hint = el("p", { class: "small muted", id: `${id.input.id}-hint` }, "8 hexadecimal digits, such as 1165a9b6. With an id the token serves this machine alone.");
+  id.root.append(hint);
+  id.input.setAttribute("aria-describedby", `${hint.id} ${id.input.getAttribute("aria-describedby")}`);
   const form = el("form", { novalidate: true, method: "post" }, failed, pool.root, id.root,
-    el("p", { class: "small muted field" }, "8 hexadecimal digits, such as 1165a9b6. With an id the token serves this machine alone."),
     days.root, most.root, el("div", { class: "buttons" }, cancel, go));
   const dialog = openDialog("Add a machine", form);
   cancel.addEventListener("click", () => dialog.close());

@@ -68,7 +68,7 @@ function addPoolDialog(changed) {
   const cancel = el("button", { type: "button" }, "Cancel");
   const go = el("button", { type: "submit", class: "primary" }, "Add pool");
   const form = el("form", { novalidate: true, method: "post" }, failed, name.root, gpu.root, provider.root,
-    el("p", { class: "small muted" }, "By the GPU name schedulers ask for this pool's GPUs. The provider is what its agents are started with."),
+    el("p", { class: "small muted" }, "Schedulers ask for this pool's GPUs by the GPU name; its agents are started with the provider."),
     el("div", { class: "buttons" }, cancel, go));
   const dialog = openDialog("Add a pool", form);
   cancel.addEventListener("click", () => dialog.close());

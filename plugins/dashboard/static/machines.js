@@ -119,11 +119,11 @@ function show() {
 /** Where there is nobody but this host: how another one comes to be here. */
 function howToJoin() {
   const steps = isManager
-    ? ["Make it here: you get its token and the command lines of both agents, ready to be copied.", "Run one of the lines on the machine. Its agent needs to reach this appliance over plain HTTP.", "It is ready with its agent's first keepalive, and stays so with one a minute."]
-    : ["Ask somebody with the role operator to make it: your role only reads.", "They get the command line that starts its agent."];
+    ? ["Add it here: you get its token and the command lines of both agents, ready to be copied.", "Run one of the lines on the machine. Its agent needs to reach this appliance over plain HTTP.", "It is ready with its agent's first keepalive, and stays so with one a minute."]
+    : ["Ask somebody with the role operator to add it: your role only reads.", "They get the command line that starts its agent."];
   return el("section", { class: "card wide", "aria-label": "Add another machine" },
     el("header", {}, el("h2", {}, "Add another machine")),
-    el("p", {}, "Only this host is a machine so far. To have others here:"),
+    el("p", {}, "Only this host is registered so far. To have others here:"),
     el("ol", { class: "numbered" }, steps.map((step) => el("li", {}, step))),
     isManager ? el("p", { class: "small muted section" }, "The same on the command line: ", el("code", {}, "appliance machine create --pool default"), ".") : null);
 }
