@@ -521,7 +521,8 @@ def test_value_without_neighbours_is_drawn_as_a_dot(logged_in: Page) -> None:
         const { width, height } = Object.assign(copy.canvas, { width: drawn.width, height: drawn.height });
         copy.drawImage(drawn, 0, 0);
         const { data } = copy.getImageData(0, 0, width, height);
-        return data.reduce((sum, part, i) => sum + (i % 4 === 2 && data[i - 2] < 60 && part > 150 && data[i + 1] > 200 ? 1 : 0), 0);
+        const isBlue = (at) => data[at] < 60 && data[at + 2] > 150 && data[at + 3] > 200;
+        return data.reduce((sum, _, at) => sum + (at % 4 === 0 && isBlue(at) ? 1 : 0), 0);
       };
       const frame = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
       chart.setData([], [{ mean: [], min: [], max: [] }], 60, [0, 60]);
