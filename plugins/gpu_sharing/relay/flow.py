@@ -163,6 +163,10 @@ class Flow:
         return count
 
     def _finish(self) -> None:
+        # The kernel tells of a reset once; who asks again is told of an orderly end, which must not be handed on.
+        for side in (self.source, self.sink):
+            if side.has_failed:
+                raise Broken(side)
         try:
             self.sink.sock.shutdown(socket.SHUT_WR)
         except OSError as error:

@@ -1,5 +1,6 @@
 """One connection through the relay, from its acceptance to its end."""
 
+import errno
 import select
 import socket
 import struct
@@ -47,6 +48,8 @@ KEEPALIVE_INTERVAL_SECONDS: Final = 20
 KEEPALIVE_PROBES: Final = 3
 
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+_RESET_SINCE: Final = frozenset({errno.ECONNRESET, errno.EPIPE})
+"""What a connection that was made and then reset says; one that was never made is refused or unreachable."""
 _GONE: Final = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _ROOM: Final = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
 INTEREST: Final = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
@@ -134,6 +137,7 @@ class Session:
             try:
                 more |= flow.move(BUDGET_BYTES)
             except Broken as error:
+                error.side.has_failed = True
                 broken = broken or error.side
         if self.up.is_done and self.down.is_done:
             raise Ended(FINISHED)
@@ -147,9 +151,10 @@ class Session:
             raise Ended(PEER_RESET)
         if not self.worker.is_writable:
             return False
-        sock = self.worker.sock
-        # To a free port of this host a connection may meet itself (RFC 9293, 3.5: simultaneous open).
-        if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or _is_own_echo(sock):
+        error = self.worker.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error in _RESET_SINCE:
+            self.worker.has_failed = True  # it was there, and what it said before is still to be read
+        elif error or _is_own_echo(self.worker.sock):
             raise Ended(TARGET_DOWN)
         self.is_connecting = False
         return True
@@ -185,6 +190,7 @@ class Session:
 
 
 def _is_own_echo(sock: socket.socket) -> bool:
+    # A connection to a free port of this host may meet itself (RFC 9293, 3.5: simultaneous open).
     try:
         return bool(sock.getsockname() == sock.getpeername())
     except OSError:

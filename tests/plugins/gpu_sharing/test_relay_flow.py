@@ -215,6 +215,20 @@ async def test_answer_that_was_sent_before_the_worker_hung_up_on_an_upload_reach
         assert await is_reset(client)
 
 
+async def test_answer_that_comes_together_with_the_reset_is_handed_on_before_it() -> None:
+    async with bench() as it:
+        client, worker = await it.join()
+        await send(client, b"body")
+        await until(lambda: it.report.bytes_from_peer == 4)
+        # No await from here on: the relay meets all of it at once, and the upload breaks first.
+        with socket.socket(fileno=os.dup(client.fileno())) as body, socket.socket(fileno=worker.detach()) as answer:
+            body.send(b"more of the body")
+            answer.send(b"413 too large")
+        with trio.fail_after(5):
+            assert await read(client, 13) == b"413 too large"
+        assert await is_reset(client)
+
+
 async def test_client_that_hangs_up_before_the_worker_speaks_ends_the_session() -> None:
     async with bench() as it:
         client, worker = await it.join()

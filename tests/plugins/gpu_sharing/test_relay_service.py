@@ -47,12 +47,16 @@ async def test_connection_that_no_descriptor_is_left_for_waits_and_is_served_lat
         await until(lambda: it.report.connections_live == 2, seconds=5)
 
 
-async def test_connection_whose_worker_no_descriptor_is_left_for_ends_cleanly() -> None:
+async def test_connection_whose_worker_no_descriptor_is_left_for_ends_cleanly_also_for_who_has_spoken() -> None:
     async with bench() as it:
         client = trio.socket.socket()
         it.opened.append(client)
-        with descriptors_left(1):
-            await client.connect((HOST, it.port))
+        with descriptors_left(1), socket.socket(fileno=client.detach()) as spoken:
+            # No await in between: what is said lies there, unread, when the relay accepts.
+            spoken.setblocking(False)
+            spoken.connect_ex((HOST, it.port))
+            spoken.send(b"GET / HTTP/1.1")
+            client = trio.socket.from_stdlib_socket(spoken)
             assert not await is_reset(client)
         await it.refused("overloaded")
         await it.join()

@@ -1,19 +1,27 @@
 """Who gets in, who is cut and when, and what is counted of it."""
 
 import gc
+import select
 import socket
+import struct
 import tracemalloc
+from contextlib import ExitStack
 
 import pytest
 import trio
 
 from appliance.testing import until
-from plugins.gpu_sharing.relay import Networks, Redeemed, SessionReport
+from plugins.gpu_sharing.relay import Anyone, Networks, Redeemed, SessionReport, Terms
+from plugins.gpu_sharing.relay.flow import Side
+from plugins.gpu_sharing.relay.pipes import Pipes
 from plugins.gpu_sharing.relay.reports import PEERS_MAX, ShareCounts
-from plugins.gpu_sharing.relay.session import CONNECT_SECONDS
+from plugins.gpu_sharing.relay.session import CONNECT_SECONDS, Ended, Session
+from plugins.gpu_sharing.relay.share import LiveShare
 from tests.plugins.gpu_sharing.relayed import HOST, bench, bound, is_closed, is_reset, read, send, talk
 
 HOUR_SECONDS = 3600.0
+RESET = struct.pack("ii", 1, 0)
+"""Of SO_LINGER: to close is to reset."""
 CUT_SECONDS = 1.0
 """Within which a live session must be cut."""
 
@@ -81,6 +89,12 @@ async def test_expiry_cuts_a_live_download_with_a_reset_within_a_second_and_clos
         assert (end.reason, end.bytes_to_peer, end.ended_at_unix_us) == ("expired", 10, it.clock())
         assert (it.report.port, it.report.problem, it.report.ended) == (None, "", {"expired": 1})
         assert await is_closed(port)
+
+
+def test_share_lets_nobody_in_from_the_moment_of_its_end_on() -> None:
+    share = LiveShare(Terms(share_id="share", target=(HOST, 9), access=Anyone(), expires_at_unix_us=1000))
+    assert share.refuse(HOST, now_unix_us=999) == ""
+    assert share.refuse(HOST, now_unix_us=1000) == "expired"
 
 
 async def test_share_that_is_renewed_after_its_end_listens_where_it_did() -> None:
@@ -200,10 +214,50 @@ async def test_client_that_resets_while_the_worker_is_being_reached_is_counted_a
             it.relay.put(it.terms(target=full.getsockname()))
             client = await it.dial()
             await until(lambda: it.report.connections_live == 1, seconds=5)
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             client.close()
             await it.refused("peer_reset")
             assert it.report.connections_live == 0
+
+
+def session(client: socket.socket, worker: socket.socket) -> Session:
+    """Return a session that is about to learn what became of its connection to the worker."""
+    client.setblocking(False)
+    worker.setblocking(False)
+    one = Session("share", HOST, 1, Side(client), Side(worker), Pipes(), 0, 0, 0.0, Session.advance)
+    one.hear(client.fileno(), select.EPOLLOUT)
+    one.hear(worker.fileno(), select.EPOLLIN | select.EPOLLOUT)
+    return one
+
+
+def test_connection_that_has_met_itself_is_no_worker() -> None:
+    with bound() as worker, socket.socket() as client:
+        worker.connect(worker.getsockname())
+        with pytest.raises(Ended) as ended:
+            session(client, worker).advance()
+        assert ended.value.reason == "target_down"
+
+
+def test_worker_that_spoke_and_reset_before_the_relay_looked_is_heard_and_no_orderly_end() -> None:
+    with socket.create_server((HOST, 0)) as listener, ExitStack() as stack:
+        far, client, worker, served = (stack.enter_context(one) for _ in range(2) for one in pair(listener))
+        served.send(b"go away")
+        served.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        served.close()
+        with pytest.raises(Ended) as ended:
+            session(client, worker).advance()
+        assert ended.value.reason == "worker_reset"
+        far.settimeout(5)
+        assert far.recv(100) == b"go away"
+        far.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            far.recv(1)  # the end comes with the session's close: a reset
+
+
+def pair(listener: socket.socket) -> tuple[socket.socket, socket.socket]:
+    """Return the two ends of a connection: who connected, and who was connected to."""
+    one = socket.create_connection(listener.getsockname())
+    return one, listener.accept()[0]
 
 
 async def test_client_of_a_worker_that_is_down_cannot_stay_by_going_on_talking() -> None:
