@@ -112,9 +112,10 @@ class Releases:
                         writer.write(chunk)
                     writer.flush()
                     os.fsync(writer.fileno())
-        except OSError as error:
+        except (OSError, ValueError) as error:  # the latter for a path with NUL
             partial.unlink(missing_ok=True)
-            raise BadInput(f"{source} cannot be read: {error.strerror}", field="$.path") from error
+            why = error.strerror if isinstance(error, OSError) else error
+            raise BadInput(f"{source} cannot be read: {why}", field="$.path") from error
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
