@@ -115,6 +115,11 @@ class Parts:
     """Answers browsers at ``/``; the first plugin that has one does."""
     about: Callable[[], Mapping[str, Any]] | None = None
     """Adds to what programs are told at ``/``, such as the versions and routes that a client looks for."""
+    runs_as_us: str = ""
+    """What runs as the appliance's own user though it is started for others, in words; empty for nothing.
+
+    Nobody of that user is trusted then: a request of its own could not be told from one of theirs.
+    """
     notice_targets: Mapping[str, Callable[[Any], Awaitable[None]]] = field(factory=dict)
 
 

@@ -158,10 +158,11 @@ def limits_of(settings: Settings) -> Limits:
     )
 
 
-def policy(settings: Settings, surfaces_of: Mapping[str, Sequence[str]]) -> Policy:
+def policy(settings: Settings, surfaces_of: Mapping[str, Sequence[str]], *, owner_trust: bool = True) -> Policy:
     """Return what the settings in force say about callers.
 
     :param surfaces_of: names of the surfaces of each plugin.
+    :param owner_trust: whether processes of our own user are ours; not so where something runs as it for others.
     """
     server = settings.server
     url = urlsplit(server.public_url)
@@ -176,6 +177,7 @@ def policy(settings: Settings, surfaces_of: Mapping[str, Sequence[str]]) -> Poli
         hosts=(*server.hosts, *([url.hostname] if url.hostname else [])),
         allowed_origins=(*server.allowed_origins, *own),
         open_to=open_to,
+        owner_trust=owner_trust,
         admin_keys=(settings.people.admin_key,) if settings.people.admin_key else (),
     )
 

@@ -199,12 +199,16 @@ class _Inner:
     async def run(self, task_status: trio.TaskStatus[Running]) -> None:
         options, parts = self.whole.options, self.parts
         surfaces_of = {name: [one.surface.name for one in made.surfaces] for name, made in self.host.parts.items()}
+        as_us = {name: made.runs_as_us for name, made in self.host.parts.items() if made.runs_as_us}
+        for name, words in as_us.items():
+            log.warning("access.owner_trust_is_off", plugin=name, reason=words)
+        owner_trust = not as_us
         access = Access(
             credentials=parts.credentials,
             people=parts.people,
             cookies=CookieNames(parts.host_id),
             listeners=rules(self.bound, self.control),
-            policy=policy(self.settings.current, surfaces_of),
+            policy=policy(self.settings.current, surfaces_of, owner_trust=owner_trust),
             now=options.now,
         )
         edge = Edge(
@@ -216,7 +220,9 @@ class _Inner:
         )
         self.settings.watch(lambda changed: setattr(edge, "access_log", _access_log(changed)))
         # A new policy reaches the next request; the first one comes from the constructor.
-        self.settings.watch(lambda changed: setattr(access, "policy", policy(changed, surfaces_of)))
+        self.settings.watch(
+            lambda changed: setattr(access, "policy", policy(changed, surfaces_of, owner_trust=owner_trust))
+        )
         for surface, networks in access.policy.open_to.items():
             log.warning("surface.open_without_credential", surface=surface, networks=[str(one) for one in networks])
         state = self._state(access, edge)

@@ -12,7 +12,7 @@ from appliance.plugin import ApplianceError, Core, GpuSample
 from . import life, usage, usage_store
 from .book import Book
 from .identities import series_id
-from .models import Agent, Worker
+from .models import Agent, Share, Worker
 from .relay import ShareReport
 
 log = structlog.get_logger(__name__)
@@ -37,6 +37,8 @@ class Metering:
     _energy: dict[str, int] = field(factory=dict, init=False)
     """Counters of GPUs, by id of their series."""
     _bytes: dict[str, tuple[int, int]] = field(factory=dict, init=False)
+    _shares: dict[str, tuple[str, str]] = field(factory=dict, init=False)
+    """Owner and worker of each share at the relay."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Count until cancelled."""
@@ -150,21 +152,23 @@ class Metering:
             before = self._bytes.get(share_id, (0, 0))
             after = report.bytes_from_peer, report.bytes_to_peer
             self._bytes[share_id] = after
-            self.count_bytes(share_id, after[0] - before[0], after[1] - before[1], now)
+            self._count_bytes(share_id, after[0] - before[0], after[1] - before[1], now)
         self._bytes = {share_id: known for share_id, known in self._bytes.items() if share_id in reports}
 
-    def count_bytes(self, share_id: str, from_guests: int, to_guests: int, now: int) -> None:
-        """Count bytes of a share that is still there."""
-        share = next((each for each in self.book.shares() if each.share_id == share_id), None)
-        if share is None or from_guests + to_guests <= 0:
+    def note(self, share: Share) -> None:
+        """Remember whose a share is, so that its last bytes can be counted when it is gone."""
+        self._shares[share.share_id] = share.owner, share.worker_id
+
+    def _count_bytes(self, share_id: str, from_guests: int, to_guests: int, now: int) -> None:
+        if from_guests + to_guests <= 0 or share_id not in self._shares:
             return
-        account = usage.Account(
-            hour_unix_us=usage.hour_of(now), owner=share.owner, worker_id=share.worker_id, share_id=share_id
-        )
+        owner, worker_id = self._shares[share_id]
+        account = usage.Account(hour_unix_us=usage.hour_of(now), owner=owner, worker_id=worker_id, share_id=share_id)
         self.meter.add(account, usage.Usage(bytes_from_guests=max(0, from_guests), bytes_to_guests=max(0, to_guests)))
 
     def closing(self, report: ShareReport) -> None:
-        """Count the last bytes of a share that is being withdrawn."""
+        """Count the last bytes of a share that has been withdrawn."""
         before = self._bytes.pop(report.share_id, (0, 0))
         from_guests, to_guests = report.bytes_from_peer - before[0], report.bytes_to_peer - before[1]
-        self.count_bytes(report.share_id, from_guests, to_guests, self.core.now())
+        self._count_bytes(report.share_id, from_guests, to_guests, self.core.now())
+        self._shares.pop(report.share_id, None)

@@ -11,7 +11,7 @@ from appliance.plugin import Core
 from . import store
 from .book import Book
 from .models import Agent, Share, Worker
-from .relay import Access, Anyone, Networks, Redeemed, Relay, Terms
+from .relay import Access, Anyone, Networks, Redeemed, Relay, ShareReport, Terms
 from .settings import SharingSettings, read_ports
 from .state import Passed
 
@@ -82,10 +82,10 @@ class Relaying:
         if share.share_id in self._redeemed:
             self._redeemed[share.share_id].note(address, at_unix_us=self.core.now())
 
-    def withdraw(self, share_id: str) -> None:
-        """Serve a share no longer; its live sessions are cut."""
-        self.relay.remove(share_id)
+    def withdraw(self, share_id: str) -> ShareReport | None:
+        """Serve a share no longer; its live sessions are cut. Return what had passed through it."""
         self._redeemed.pop(share_id, None)
+        return self.relay.remove(share_id)
 
     def passed(self, share: Share) -> Passed:
         """Return what has passed through a share since the start."""

@@ -3,21 +3,28 @@
 from collections.abc import Callable
 
 import trio
+from attrs import define
 
 from appliance.plugin import Core, Parts, Service, SteadyClock
 
 from . import own_routes, routes
 from .book import Book
+from .bookings import Bookings
+from .enforcement import Enforcement
 from .intake import Intake
 from .licensing import Licensing
 from .linking import Linker
+from .local import LocalHost
 from .metering import Metering
-from .models import Agent
+from .models import Agent, Share, Worker
+from .overview import section
 from .plans import Plan
 from .push_ca import PushCertificates
 from .push_proxy import PushProxy
 from .pushing import AgentChanges
+from .relaying import Relaying
 from .releases import Releases
+from .running import Running
 from .settings import SharingSettings
 from .state import SharingState
 from .upkeep import Upkeep
@@ -38,6 +45,7 @@ def build(core: Core) -> Parts:
 
     book = Book(core, SteadyClock(core.now, trio.current_time), plan_of, changed)
     linker, licensing = Linker(core, book), Licensing(core, book)
+    here = _Here.of(core, settings, book)
     state = SharingState(
         core=core,
         settings=settings,
@@ -45,13 +53,59 @@ def build(core: Core) -> Parts:
         intake=Intake(core, book, linker.follow),
         licensing=licensing,
         releases=Releases(core.folder / "releases"),
+        limits=Enforcement().limits,
+        serve=here.serve,
+        withdraw=here.withdraw,
+        passed=here.relaying.passed,
+        redeemed=here.relaying.redeemed,
+        why_not_running=here.why_not_running,
     )
-    services: list[Service] = [linker, licensing, Upkeep(core, book), Metering(core, book)]
+    services: list[Service] = [linker, licensing, Upkeep(core, book), *here.services]
     if settings.push_proxy:
         changes = AgentChanges(core, book)
         followers.append(changes.tell)
         services.append(_push_proxy(core, settings, changes))
-    return Parts(surfaces=[routes.api.bind(state), own_routes.api.bind(state)], services=services)
+    return Parts(
+        surfaces=[routes.api.bind(state), own_routes.api.bind(state)],
+        services=services,
+        prometheus=[section(state, here.metering)],
+        runs_as_us="a worker's command with unsafe_same_uid" if here.running.uses_own_uid else "",
+    )
+
+
+@define(eq=False)
+class _Here:
+    """What runs on this host."""
+
+    relaying: Relaying
+    running: Running
+    metering: Metering
+    services: list[Service]
+
+    @classmethod
+    def of(cls, core: Core, settings: SharingSettings, book: Book) -> "_Here":
+        running = Running(settings, core.folder / "workers", core.host_id)
+        relaying = Relaying(core, settings, book, running.target)
+        bookings = Bookings(core)
+        book.hold, book.let_go = bookings.hold, bookings.let_go
+        metering = Metering(core, book, relaying.relay.reports)
+        for share in book.shares():
+            metering.note(share)
+        local = LocalHost(core, book, bookings, relaying, running)
+        relays = [relaying.relay, relaying.entrances]
+        return cls(relaying, running, metering, [*relays, running, bookings, local, metering])
+
+    def serve(self, share: Share) -> int | None:
+        self.metering.note(share)
+        return self.relaying.serve(share)
+
+    def withdraw(self, share_id: str) -> None:
+        report = self.relaying.withdraw(share_id)
+        if report is not None:
+            self.metering.closing(report)
+
+    def why_not_running(self, worker: Worker, agent: Agent) -> str:
+        return self.running.state(worker.worker_id).why if agent.is_local else ""
 
 
 def _push_proxy(core: Core, settings: SharingSettings, changes: AgentChanges) -> PushProxy:
