@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from .life import AgentStatus, WorkerStatus
 from .metering import Metering
 from .state import SharingState
 
@@ -18,8 +19,11 @@ def section(state: SharingState, metering: Metering) -> Callable[[], str]:
 
 def _lines(state: SharingState, metering: Metering) -> Iterator[str]:
     book, now = state.book, state.core.now()
-    agents = Counter(state.status(agent).value for agent in book.agents())
-    workers = Counter(str(worker.status) for worker in book.workers())
+    # Every state has a line, also that of nobody: a family without one is none.
+    agents = Counter({each.value: 0 for each in AgentStatus})
+    agents.update(state.status(agent).value for agent in book.agents())
+    workers = Counter({each.value: 0 for each in WorkerStatus})
+    workers.update(str(worker.status) for worker in book.workers())
     over = sum(share.is_over(now) for share in book.shares())
     shares = {"expired": over, "live": len(book.shares()) - over}
     for name, words, counted in (
