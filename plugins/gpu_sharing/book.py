@@ -11,6 +11,7 @@ import trio
 from attrs import define, evolve, field
 
 from appliance.plugin import (
+    ApplianceError,
     Conflict,
     Core,
     Gone,
@@ -33,6 +34,8 @@ AGENTS_MAX: Final = 10_000
 WORKERS_MAX: Final = 1000
 """Of one agent."""
 SHARES_MAX: Final = 50_000
+_SET: Final = ("name", "gpu_ids", "listen_port", "enabled", "vram_mb", "compute_percent", "isolation_mode")
+"""What people set of a worker; the rest is reported."""
 
 Owner = str | tuple[str, ...] | None
 """Whose things are meant: a person's id, several, or anybody's."""
@@ -166,7 +169,13 @@ class Book:
         """Store the agent of an install token, which is used up by it; return the agent's secret.
 
         :raises NotAuthenticated: the token was used meanwhile; of any number at once exactly one gets through.
+        :raises Forbidden: other agents of its owner have taken the last place of the plan meanwhile.
         """
+        async with self._lock(agent.owner):
+            self._require_room(agent.owner, agent.gpus)
+            return await self._join(agent, secret)
+
+    async def _join(self, agent: Agent, secret: str) -> str:
         now = self.core.now()
         minted = mint_credential(Kind.AGENT, now_unix_us=now, subject=agent.agent_id, label=agent.hostname)
 
@@ -218,10 +227,18 @@ class Book:
             self._keep(agent)
             self.changed(agent)
 
-        if agent.agent_id not in self._agents and agent.gpus and not agent.workers:
+        is_new = agent.agent_id not in self._agents
+        if is_new and agent.gpus and not agent.workers:
             worker = self._default_worker(agent, self.core.now())
             agent.workers[worker.worker_id] = worker
-        await self.core.database.write(lambda connection: self._put_whole(connection, agent), on_commit=follow)
+
+        def write(connection: sqlite3.Connection) -> None:
+            if is_new:
+                self._put_whole(connection, agent)
+            else:
+                store.update_agent(connection, agent)
+
+        await self.core.database.write(write, on_commit=follow)
 
     def _put_whole(self, connection: sqlite3.Connection, agent: Agent) -> None:
         store.put_agent(connection, agent)
@@ -245,13 +262,14 @@ class Book:
         def follow(ended: list[str]) -> None:
             self.core.credentials.forget(ended)
             self._agents.pop(agent.agent_id, None)
-            self._locks.pop(agent.agent_id, None)
             self.unwritten.discard(agent.agent_id)
             for worker_id in list(agent.workers):
                 self._drop_worker(agent, worker_id)
             self.changed(agent)
 
-        await self.core.database.write(write, on_commit=follow)
+        async with self._lock(agent.owner):
+            self._require_there(agent)
+            await self.core.database.write(write, on_commit=follow)
 
     def heard(self, agent: Agent, *, reported_from: str) -> None:
         """Note that an agent was heard of; on disk within five seconds."""
@@ -276,15 +294,15 @@ class Book:
             raise
 
     async def store_agent(self, agent: Agent, workers: Iterable[Worker] = (), *, bumped: bool = False) -> None:
-        """Store an agent, and those of its workers that have changed, as they are in memory."""
+        """Store an agent, and what was reported of those workers that have changed, as they are in memory."""
         if bumped:
             self._bump(agent)
         rows = list(workers)
 
         def write(connection: sqlite3.Connection) -> None:
-            store.put_agent(connection, agent)
+            store.update_agent(connection, agent)
             for worker in rows:
-                store.put_worker(connection, worker)
+                store.update_worker(connection, worker)
 
         await self.core.database.write(write)
         if bumped:
@@ -308,7 +326,8 @@ class Book:
         isolation_mode: str | None = None,
     ) -> Worker:
         """Make a worker where it fits; see `admission.admit` for what is refused."""
-        async with self._lock(agent):
+        async with self._lock(agent.owner):
+            self._require_there(agent)
             require_room(self.plan_of(agent.owner), Limit.WORKERS, used=len(self.workers(agent.owner)))
             if len(agent.workers) >= WORKERS_MAX:
                 raise TooLarge(f"this agent has {WORKERS_MAX} workers already")
@@ -331,14 +350,22 @@ class Book:
 
     async def update_worker(self, agent: Agent, worker: Worker, changes: Mapping[str, Any]) -> Worker:
         """Change what is given; one that is disabled while it runs is stopping until it has stopped."""
-        async with self._lock(agent):
+        async with self._lock(agent.owner):
+            self._require_there(agent, worker)
             wanted = evolve(worker, **changes)
             wanted.status = life.switched(worker.status, was_enabled=worker.enabled, enabled=wanted.enabled)
             if worker.enabled and not wanted.enabled:
                 wanted.stopping_since_us = self.clock()
             self._admit(agent, wanted)
             await self._put_worker(agent, wanted)
-            return wanted
+            return worker
+
+    def _require_there(self, agent: Agent, worker: Worker | None = None) -> None:
+        """Raise `NotFound` for what was deleted while this request waited for its turn."""
+        if self._agents.get(agent.agent_id) is not agent:
+            raise _gone("agent", agent.agent_id)
+        if worker is not None and self._workers.get(worker.worker_id) is not worker:
+            raise _gone("worker", worker.worker_id)
 
     def _admit(self, agent: Agent, worker: Worker) -> None:
         found = admission.admit(worker.claim, gpus=agent.admissible(self._unfit(agent)), others=agent.claims())
@@ -361,28 +388,49 @@ class Book:
         self._bump(bumped)
 
         def write(connection: sqlite3.Connection) -> None:
-            store.put_agent(connection, bumped)
+            store.update_agent(connection, bumped)
             store.put_worker(connection, worker)
 
         def follow(_: None) -> None:
             agent.config_version = max(agent.config_version, bumped.config_version)
-            agent.workers[worker.worker_id] = worker
-            self._workers[worker.worker_id] = worker
+            self._keep_worker(agent, worker)
             self.changed(agent)
 
         try:
             await self.core.database.write(write, on_commit=follow)
-        except sqlite3.IntegrityError as error:
-            raise _gone(error, "agent", agent.agent_id) from None
+        except ApplianceError:
+            if agent.is_local:
+                await self._hold_as_before(worker.worker_id)
+            raise
+
+    async def _hold_as_before(self, worker_id: str) -> None:
+        """Undo the booking of a change that could not be stored."""
+        known = self._workers.get(worker_id)
+        if known is not None and self.hold is not None:
+            await self.hold(known)
+        elif self.let_go is not None:
+            await self.let_go(worker_id)
+
+    def _keep_worker(self, agent: Agent, worker: Worker) -> None:
+        """Take a worker over as it was stored; what was reported of it meanwhile stands."""
+        known = agent.workers.get(worker.worker_id)
+        if known is None:
+            agent.workers[worker.worker_id] = self._workers[worker.worker_id] = worker
+            return
+        known.status = life.switched(known.status, was_enabled=known.enabled, enabled=worker.enabled)
+        known.stopping_since_us = worker.stopping_since_us
+        for name in _SET:
+            setattr(known, name, getattr(worker, name))
 
     async def delete_worker(self, agent: Agent, worker: Worker) -> None:
         """Delete a worker with its shares."""
-        async with self._lock(agent):
+        async with self._lock(agent.owner):
+            self._require_there(agent, worker)
             bumped = evolve(agent, workers=agent.workers)
             self._bump(bumped)
 
             def write(connection: sqlite3.Connection) -> None:
-                store.put_agent(connection, bumped)
+                store.update_agent(connection, bumped)
                 store.delete_worker(connection, worker.worker_id)
 
             def follow(_: None) -> None:
@@ -399,7 +447,8 @@ class Book:
     async def create_share(self, share: Share) -> Share:
         """Store a share; its worker opens to its code from now on."""
         agent = self._agents[share.agent_id]
-        async with self._lock(agent):
+        async with self._lock(agent.owner):
+            self._require_there(agent, self.worker(share.worker_id))
             require_room(self.plan_of(share.owner), Limit.SHARES, used=len(self.shares(share.owner)))
             if len(self._shares) >= SHARES_MAX:
                 raise TooLarge(f"there are {SHARES_MAX} shares already", hint="delete those that are over")
@@ -407,13 +456,14 @@ class Book:
             return share
 
     async def store_share(self, share: Share) -> None:
-        """Store what has changed of a share, without telling its agent."""
-        await self.core.database.write(lambda connection: store.put_share(connection, share))
+        """Store what has changed of a share, without telling its agent; one that is deleted meanwhile stays so."""
+        await self.core.database.write(lambda connection: store.update_share(connection, share))
 
     async def delete_share(self, share: Share) -> None:
         """Delete a share; its code opens nothing any more."""
         agent = self._agents[share.agent_id]
-        async with self._lock(agent):
+        async with self._lock(agent.owner):
+            self.share(share.share_id)
             await self._write_share(
                 agent, share, lambda connection: store.delete_share(connection, share.share_id), gone=True
             )
@@ -425,7 +475,7 @@ class Book:
         self._bump(bumped)
 
         def write(connection: sqlite3.Connection) -> None:
-            store.put_agent(connection, bumped)
+            store.update_agent(connection, bumped)
             change(connection)
 
         def follow(_: None) -> None:
@@ -436,10 +486,7 @@ class Book:
                 self._keep_share(share)
             self.changed(agent)
 
-        try:
-            await self.core.database.write(write, on_commit=follow)
-        except sqlite3.IntegrityError as error:
-            raise _gone(error, "worker", share.worker_id) from None
+        await self.core.database.write(write, on_commit=follow)
 
     async def use(self, code: str, address: str) -> Share:
         """Follow a short link: count it, exactly; return its share.
@@ -470,9 +517,12 @@ class Book:
 
     # ------------------------------------------------------------ memory
 
-    def _lock(self, agent: Agent) -> trio.Lock:
-        """What is asked and what is then stored of one agent must not be changed by another request in between."""
-        return self._locks.setdefault(agent.agent_id, trio.Lock())
+    def _lock(self, owner: str) -> trio.Lock:
+        """What is asked and what is then stored must not be changed by another request in between.
+
+        One for each person, whose plan counts over all agents.
+        """
+        return self._locks.setdefault(owner, trio.Lock())
 
     def _keep(self, agent: Agent) -> None:
         self._agents[agent.agent_id] = agent
@@ -502,6 +552,5 @@ def _used() -> NotAuthenticated:
     return NotAuthenticated("this install token is unknown, expired or used", hint="generate a fresh one")
 
 
-def _gone(error: sqlite3.IntegrityError, kind: str, name: str) -> Exception:
-    """Return what is told of a row whose parent was deleted meanwhile; anything else is a mistake of ours."""
-    return NotFound(kind, name, hint="it was deleted just now") if "FOREIGN KEY" in str(error) else error
+def _gone(kind: str, name: str) -> NotFound:
+    return NotFound(kind, name[:64], hint="it was deleted just now")

@@ -28,9 +28,17 @@ def _upsert(table: str, columns: Sequence[str]) -> str:
     return f"INSERT INTO {table} ({names}) VALUES ({values}) ON CONFLICT ({columns[0]}) DO UPDATE SET {updates}"  # noqa: S608
 
 
+def _update(table: str, key: str, columns: Sequence[str]) -> str:
+    return f"UPDATE {table} SET {', '.join(f'{name} = :{name}' for name in columns)} WHERE {key} = :{key}"  # noqa: S608
+
+
 _PUT_AGENT: Final = _upsert("gpu_sharing_agent", _AGENT)
 _PUT_WORKER: Final = _upsert("gpu_sharing_worker", _WORKER)
 _PUT_SHARE: Final = _upsert("gpu_sharing_share", [name for name in _SHARE if name != "used_count"])
+_UPDATE_AGENT: Final = _update("gpu_sharing_agent", "agent_id", _AGENT[1:])
+_REPORTED: Final = ("status", "pid", "restarts", "started_unix_us", "connections")
+_UPDATE_WORKER: Final = _update("gpu_sharing_worker", "worker_id", _REPORTED)
+_UPDATE_SHARE: Final = _update("gpu_sharing_share", "share_id", [name for name in _SHARE[1:] if name != "used_count"])
 _SEEN: Final = """
 UPDATE gpu_sharing_agent SET last_seen_unix_us = :seen, reported_from = :from WHERE agent_id = :agent_id"""
 _USE: Final = """
@@ -96,9 +104,17 @@ def shares(connection: sqlite3.Connection) -> list[Share]:
 
 def put_agent(connection: sqlite3.Connection, agent: Agent) -> None:
     """Store an agent without its workers."""
+    connection.execute(_PUT_AGENT, _agent_row(agent))
+
+
+def update_agent(connection: sqlite3.Connection, agent: Agent) -> bool:
+    """Store what has changed of an agent; one that was deleted meanwhile stays so."""
+    return connection.execute(_UPDATE_AGENT, _agent_row(agent)).rowcount == 1
+
+
+def _agent_row(agent: Agent) -> dict[str, Any]:
     values = {name: getattr(agent, name) for name in _AGENT}
-    values |= {"network_ips": _json(agent.network_ips), "gpus": _json(agent.gpus)}
-    connection.execute(_PUT_AGENT, values)
+    return values | {"network_ips": _json(agent.network_ips), "gpus": _json(agent.gpus)}
 
 
 def put_worker(connection: sqlite3.Connection, worker: Worker) -> None:
@@ -108,10 +124,25 @@ def put_worker(connection: sqlite3.Connection, worker: Worker) -> None:
     connection.execute(_PUT_WORKER, values)
 
 
+def update_worker(connection: sqlite3.Connection, worker: Worker) -> None:
+    """Store what was reported of a worker, and nothing that people set; one that was deleted meanwhile stays so."""
+    values = {name: getattr(worker, name) for name in ("worker_id", *_REPORTED)}
+    connection.execute(_UPDATE_WORKER, values | {"connections": _json(list(worker.connections.items()))})
+
+
 def put_share(connection: sqlite3.Connection, share: Share) -> None:
     """Store a share; how often it was used is counted by `use` alone."""
+    connection.execute(_PUT_SHARE, _share_row(share))
+
+
+def update_share(connection: sqlite3.Connection, share: Share) -> None:
+    """Store what has changed of a share; one that was deleted meanwhile stays so."""
+    connection.execute(_UPDATE_SHARE, _share_row(share))
+
+
+def _share_row(share: Share) -> dict[str, Any]:
     values = {name: getattr(share, name) for name in _SHARE}
-    connection.execute(_PUT_SHARE, values | {"networks": _json(share.networks)})
+    return values | {"networks": _json(share.networks)}
 
 
 def delete_agent(connection: sqlite3.Connection, agent_id: str) -> bool:
