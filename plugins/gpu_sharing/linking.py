@@ -41,7 +41,10 @@ class Linker:
             pending, self._pending = list(self._pending), {}
             for agent_id in pending:
                 with suppress(NotFound):  # it was deleted meanwhile
-                    await self.link(self.book.agent(agent_id))
+                    agent = self.book.agent(agent_id)
+                    await self.link(agent)
+                    if agent not in self.book.agents():
+                        await forget_host(self.core, self.book, agent)
 
     async def link(self, agent: Agent) -> None:
         """Link an agent to its host."""
@@ -57,3 +60,15 @@ class Linker:
             await inventory.link(SURFACE, agent.agent_id, host_id)
         except ApplianceError as error:  # tried again when its GPUs change, or at the next start
             log.warning("agent.not_linked", agent=agent.agent_id, reason=error.message)
+
+
+async def forget_host(core: Core, book: Book, agent: Agent) -> None:
+    """Let the inventory forget the host of an agent that was deleted, unless somebody else knows that host too."""
+    host_id = core.inventory.host_of(SURFACE, agent.agent_id)
+    if host_id is None or host_id == core.host_id:
+        return
+    known = {(SURFACE, each.agent_id) for each in book.agents()}
+    others = [alias for alias in core.inventory.host(host_id).aliases if alias[0] != SURFACE or alias in known]
+    if not others:
+        with suppress(NotFound):
+            await core.inventory.forget(host_id)

@@ -11,6 +11,7 @@ from .book import Book
 from .codes import DeadCodes
 from .intake import Intake
 from .licensing import Licensing
+from .linking import forget_host
 from .models import Agent, Share, Worker
 from .releases import Releases
 from .settings import SharingSettings
@@ -76,6 +77,7 @@ class SharingState:
         for share_id in shares:
             self.withdraw(share_id)
         await self.core.series.forget(agent.host_id)
+        await forget_host(self.core, self.book, agent)
 
     async def forget_worker(self, agent: Agent, worker: Worker) -> None:
         """Delete a worker with its shares."""

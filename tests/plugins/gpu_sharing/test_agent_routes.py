@@ -291,6 +291,7 @@ async def test_delete_takes_gpus_workers_shares_and_the_secret_along(ana: Caller
         ]
     )
     assert left == [0, 0, 0, 0]
+    assert [host.hostname for host in appliance.state.inventory.hosts() if host.hostname == "gpu-box"] == []
 
 
 async def test_viewer_looks_and_changes_nothing_nor_does_a_viewers_agent(
