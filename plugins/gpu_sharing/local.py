@@ -2,7 +2,6 @@
 
 import platform
 import socket
-from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -12,6 +11,7 @@ from attrs import define, field
 from appliance.plugin import ApplianceError, Conflict, Core
 
 from . import codes, life
+from .addresses import own_addresses
 from .book import Book
 from .bookings import Bookings
 from .models import Agent, Gpu, Peer, Worker
@@ -25,17 +25,6 @@ GPUS_SECONDS: Final = 5.0
 MIB: Final = 2**20
 MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 """What clients call a processor, by the kernel's name for it."""
-
-
-def own_addresses() -> tuple[str, ...]:
-    """Return the addresses from which this host reaches others; nothing is sent to find out."""
-    found: list[str] = []
-    # Addresses of documentation (RFC 5737, RFC 3849): routed like any other, and nobody's.
-    for family, elsewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
-        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as asked:
-            asked.connect((elsewhere, 9))
-            found.append(asked.getsockname()[0])
-    return tuple(found) or ("127.0.0.1",)
 
 
 @define(eq=False)

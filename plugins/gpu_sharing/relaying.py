@@ -9,9 +9,10 @@ from attrs import define, field
 from appliance.plugin import Core
 
 from . import store
+from .addresses import own_addresses
 from .book import Book
 from .models import Agent, Share, Worker
-from .relay import Access, Anyone, Networks, Redeemed, Relay, ShareReport, Terms
+from .relay import Access, Anyone, Networks, Redeemed, Relay, ShareReport, Terms, address_of
 from .settings import SharingSettings, read_ports
 from .state import Passed
 
@@ -78,9 +79,13 @@ class Relaying:
                 return known
 
     def redeemed(self, share: Share, address: str) -> None:
-        """Let an address in that has followed a share's link."""
-        if share.share_id in self._redeemed:
-            self._redeemed[share.share_id].note(address, at_unix_us=self.core.now())
+        """Let an address in that has followed a share's link; from this host it may be any of this host's."""
+        known = self._redeemed.get(share.share_id)
+        if known is None:
+            return
+        here = own_addresses() if address_of(address).is_loopback else ()
+        for each in (address, *here):
+            known.note(each, at_unix_us=self.core.now())
 
     def withdraw(self, share_id: str) -> ShareReport | None:
         """Serve a share no longer; its live sessions are cut. Return what had passed through it."""
