@@ -6,7 +6,7 @@ import structlog
 import trio
 from attrs import define, field
 
-from appliance.plugin import ApplianceError, Booking, Conflict, Core, Holder, Part
+from appliance.plugin import ApplianceError, Booking, Conflict, Core, Gone, Holder, NotFound, Part
 
 from .models import Worker
 
@@ -82,12 +82,21 @@ class Bookings:
             await trio.sleep(RENEW_SECONDS)
 
     async def renew(self) -> None:
-        """Move every lease on; one that has ended all the same is booked anew."""
+        """Move every lease on; one that has ended all the same is booked anew, if nobody else has its parts now."""
         for worker_id, booking in list(self._held.items()):
             try:
-                self._held[worker_id] = await self.core.ledger.renew(
-                    booking.holder, booking.fencing_token, lease_seconds=LEASE_SECONDS
-                )
-            except ApplianceError as error:
+                renewed = await self._renewed(worker_id, booking)
+            except Conflict as error:
                 log.warning("share.lease_ended", worker=worker_id, reason=error.message)
                 self._held.pop(worker_id, None)
+            except ApplianceError as error:  # a full disk: the lease is long enough for the next time
+                log.warning("share.lease_not_renewed", worker=worker_id, reason=error.message)
+            else:
+                if worker_id in self._held:
+                    self._held[worker_id] = renewed
+
+    async def _renewed(self, worker_id: str, booking: Booking) -> Booking:
+        try:
+            return await self.core.ledger.renew(booking.holder, booking.fencing_token, lease_seconds=LEASE_SECONDS)
+        except (Gone, NotFound):
+            return await self._book(worker_id, booking.parts)

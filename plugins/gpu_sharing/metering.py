@@ -84,7 +84,7 @@ class Metering:
         self._looked_at = {worker_id: at for worker_id, at in self._looked_at.items() if worker_id in known}
 
     def _agent(self, agent: Agent, reports: Mapping[str, ShareReport], now: int) -> None:
-        running = [each for each in agent.workers.values() if each.status == life.WorkerStatus.RUNNING]
+        running = self._running(agent, now)
         samples = self._samples(agent)
         elapsed = {each.worker_id: self._elapsed_ms(each, now) for each in running}
         energy = self._energy_of(agent, running, samples, max(elapsed.values(), default=0))
@@ -101,6 +101,19 @@ class Metering:
             used = usage.used(held, elapsed[worker.worker_id])
             connected = self._connected(worker, reports)
             self.meter.add_worker(agent.owner, worker.worker_id, used, connected=connected, at=now)
+
+    @staticmethod
+    def _running(agent: Agent, now: int) -> list[Worker]:
+        """Return the workers that run, as far as is known: of an agent that is not heard of nothing is."""
+        status = life.agent_status(
+            agent.last_seen_unix_us,
+            now_unix_us=now,
+            has_shut_down=agent.has_shut_down,
+            is_local=agent.is_local,
+        )
+        if status is not life.AgentStatus.ONLINE:
+            return []
+        return [each for each in agent.workers.values() if each.status == life.WorkerStatus.RUNNING]
 
     def _elapsed_ms(self, worker: Worker, now: int) -> int:
         since = self._looked_at.get(worker.worker_id, now)
