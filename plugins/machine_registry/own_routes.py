@@ -5,7 +5,18 @@ from typing import Any, Final
 from attrs import field, frozen
 from attrs.validators import and_, ge, gt, le, matches_re, max_len, optional
 
-from appliance.plugin import PERSON, Call, Conflict, MarkKind, NotFound, Role, Surface, insert_credential, to_unix_s
+from appliance.plugin import (
+    PERSON,
+    BadInput,
+    Call,
+    Conflict,
+    MarkKind,
+    NotFound,
+    Role,
+    Surface,
+    insert_credential,
+    to_unix_s,
+)
 
 from . import quantities, tokens
 from .agents import commands
@@ -14,9 +25,12 @@ from .life import State, is_listed
 from .models import DEFAULT_PROVIDER, NAME_PATTERN, SURFACE, Machine, Pool
 from .removal import remove
 from .state import RegistryState
+from .telemetry import VALUES
 
 REASON_CHARACTERS: Final = 200
 DAY_US: Final = 86_400_000_000
+HOUR_US: Final = 3_600_000_000
+TIME_MAX_S: Final = 2**33
 
 api = Surface(SURFACE, prefixes=("/api/appliance/machines", "/api/appliance/pools"), unknown_fields="refuse")
 
@@ -116,6 +130,17 @@ class Which:
 
     pool: str | None = None
     provider: str | None = None
+
+
+@frozen(kw_only=True)
+class Past(Which):
+    """Which figures of a machine, and over which span: the last hour, unless it says otherwise."""
+
+    metrics: str = field(validator=max_len(1000))
+    """Names with commas in between, of the keepalive's figures that no host has: ``free_gpu_count`` and the like."""
+    from_unix_s: float | None = field(default=None, validator=optional(and_(ge(0), le(TIME_MAX_S))))
+    to_unix_s: float | None = field(default=None, validator=optional(and_(ge(0), le(TIME_MAX_S))))
+    max_points: int = field(default=600, validator=and_(ge(1), le(1500)))
 
 
 @frozen(kw_only=True)
@@ -221,6 +246,38 @@ async def machines(call: Call[None]) -> MachinePage:
 async def machine(call: Call[None]) -> MachineItem:
     """Show one machine."""
     return _item(call.state, _one(call))
+
+
+@api.get("/api/appliance/machines/{machine_id}/series", caller=PERSON, query=Past)
+async def past(call: Call[None]) -> dict[str, Any]:
+    """Show how a machine's own figures went; CPU and memory are series of its host, as of every other.
+
+    Each has times of its own: a figure that is and stays 0 takes no room.
+    """
+    state, wanted, found = call.state, call.query, _one(call)
+    until = state.core.now() + 1 if wanted.to_unix_s is None else int(wanted.to_unix_s * 1_000_000)
+    since = until - HOUR_US if wanted.from_unix_s is None else int(wanted.from_unix_s * 1_000_000)
+    names = [name for name in wanted.metrics.split(",") if name]
+    unknown = next((name for name in names if name not in VALUES), None)
+    if unknown is not None:
+        raise BadInput(f"no figure {unknown[:64]!r}", field="metrics", hint=f"one of {', '.join(VALUES)}")
+    shown = []
+    for name in names:
+        window = await state.core.series.window_values(
+            f"machine:{found.host_id}", name, from_unix_us=since, to_unix_us=until, max_points=wanted.max_points
+        )
+        shown += [
+            {
+                "metric": name,
+                "step_seconds": window.step_seconds,
+                "at_unix_s": [to_unix_s(at) for at in window.times_unix_us],
+                "min": column.minimum,
+                "max": column.maximum,
+                "mean": column.mean,
+            }
+            for column in window.columns
+        ]
+    return {"host_id": found.host_id, "series": shown}
 
 
 @api.post("/api/appliance/machines", caller=PERSON, role=Role.OPERATOR, body=NewMachine, answer=MadeMachine, status=201)

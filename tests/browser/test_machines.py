@@ -335,6 +335,14 @@ def test_page_of_a_machine_shows_what_it_told_and_charts_it(logged_in: Page, box
             expect(logged_in.get_by_role("article", name=card, exact=True)).to_contain_text(each)
     expect(logged_in.get_by_role("img", name=re.compile(r"CPU: busy peak \d+ %"))).to_be_visible()
     expect(logged_in.get_by_role("img", name=re.compile(r"Memory: memory used peak \d+ %"))).to_be_visible()
+    # What a beat told is written behind.
+    stored = f"/api/appliance/machines/{box.machine_id}/series?metrics=free_gpu_count"
+    logged_in.wait_for_function(
+        "async (path) => (await (await fetch(path)).json()).series.length", arg=stored, timeout=SLOW_MS
+    )
+    logged_in.reload()
+    expect(logged_in.get_by_role("img", name=re.compile(r"Free GPUs: free peak 1"))).to_be_visible(timeout=SLOW_MS)
+    expect(logged_in.get_by_role("img", name=re.compile(r"Free disk: free peak \d+ GiB"))).to_be_visible()
     events = logged_in.get_by_role("region", name="Events")
     ready = f"machine {box.machine_id} in pool training is ready"
     expect(events).to_contain_text(ready, timeout=SLOW_MS)

@@ -20,6 +20,7 @@ const KINDS = {
   percent: { show: percent, axis: (value) => `${value}%`, range: () => [0, 100] },
   bytes: { show: bytes, axis: roundBytes, incrs: POWERS_OF_TWO, least: 1024 ** 2 },
   rate: { show: rate, axis: (value) => (value ? `${roundBytes(value)}/s` : "0"), incrs: POWERS_OF_TWO, least: 64 * 1024 },
+  count: { show: (value) => (known(value) ? String(Math.round(value)) : "n/a"), axis: String, least: 1, incrs: POWERS_OF_TWO },
   watts: { show: watts, axis: (value) => `${value} W`, least: 10 },
   celsius: { show: celsius, axis: (value) => `${value} °C`, least: 50 },
 };

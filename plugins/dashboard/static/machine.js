@@ -7,7 +7,7 @@ import { Feed } from "./feed.js";
 import { clock, known } from "./format.js";
 import { fetchHistory, fill, RANGES, windowOf } from "./history.js";
 import { machineButtons } from "./machine_actions.js";
-import { cpuCard, LifeCard, memoryCard, WorkCard } from "./machine_cards.js";
+import { cpuCard, freeDiskCard, freeGpusCard, LifeCard, memoryCard, WorkCard } from "./machine_cards.js";
 import { isLive, machineKey, machinePage, markWords, mayManage, stateBadge } from "./machine_words.js";
 import { poll } from "./poll.js";
 import { stepOf } from "./server_history.js";
@@ -45,11 +45,12 @@ class MachinePage {
     this.life = new LifeCard();
     this.work = new WorkCard();
     this.shares = [cpuCard(), memoryCard()];
+    this.values = [freeGpusCard(), freeDiskCard()];
     this.feed = new Feed(EVENTS_SHOWN);
     this.events = el("section", { class: "card", "aria-label": "Events" }, el("header", {}, el("h2", {}, "Events")), this.feed.root);
     this.content = el("div", { class: "columns facts-first" },
       el("div", { class: "rows" }, this.work.root, this.life.root),
-      el("div", { class: "rows" }, el("div", { class: "grid" }, this.shares.map((share) => share.root)), this.events));
+      el("div", { class: "rows" }, el("div", { class: "grid" }, [...this.shares, ...this.values].map((each) => each.root)), this.events));
     for (const part of [this.marked, this.old, this.waiting, this.content, this.ranges, this.badge.root]) part.hidden = true;
     this.main.append(
       el("nav", { class: "small", "aria-label": "Where this is" }, el("a", { href: LIST }, "Machines")),
@@ -61,7 +62,7 @@ class MachinePage {
     this.setLive("", "connecting");
     this.reading = poll(() => this.read(), (error) => this.failed(error), EVERY_MS);
     setInterval(() => this.tick(), 1000);
-    document.addEventListener("visibilitychange", () => document.hidden || this.shares.forEach(({ chart }) => chart.draw()));
+    document.addEventListener("visibilitychange", () => document.hidden || [...this.shares, ...this.values].forEach(({ chart }) => chart.draw()));
     window.addEventListener("hashchange", () => this.setRange(rangeOf(location.hash)));
   }
 
@@ -186,6 +187,15 @@ class MachinePage {
     for (const share of this.shares) share.chart.push(at, [share.now(this.machine)], window);
   }
 
+  /** The figures of keepalives that no host has. */
+  async readValues(seconds, signal, window) {
+    const { id, pool, provider } = this.machine;
+    const metrics = this.values.map((value) => value.metric).join(",");
+    const query = new URLSearchParams({ pool, provider, metrics, from_unix_s: String(applianceNow() - seconds) });
+    const { series } = await ask(`/api/appliance/machines/${encodeURIComponent(id)}/series?${query}`, { signal });
+    for (const value of this.values) value.fill(series, BEAT_SECONDS, window);
+  }
+
   setRange(seconds) {
     if (seconds === this.range) return;
     this.range = seconds;
@@ -211,6 +221,7 @@ class MachinePage {
       part.stepSeconds = Math.max(part.stepSeconds, step, isLocal ? 0 : BEAT_SECONDS);
       const window = this.window();
       for (const share of this.shares) fill(share.chart, [share.metric], parts, window);
+      if (!isLocal) await this.readValues(seconds, mine.signal, window);
       this.push();
       this.pastTrouble.replaceChildren();
     } catch (error) {

@@ -34,6 +34,30 @@ export function memoryCard() {
   return new ShareCard("Memory", "memory_percent", "c2", (machine) => (machine.memory_bytes ? bytes(machine.memory_bytes) : ""));
 }
 
+/** A figure that keepalives tell and no host has, with its past; hidden while it has none. */
+export class ValueCard {
+  constructor(title, metric, kind, label, colour) {
+    this.metric = metric;
+    this.chart = new Chart(title, kind, [{ label, colour }]);
+    Object.assign(this, card(title, this.chart.root));
+    this.root.hidden = true;
+  }
+
+  fill(series, leastStepSeconds, window) {
+    const found = series.find((one) => one.metric === this.metric);
+    this.root.hidden = !found?.at_unix_s.length;
+    if (!this.root.hidden) this.chart.setData(found.at_unix_s, [found], Math.max(found.step_seconds, leastStepSeconds), window);
+  }
+}
+
+export function freeGpusCard() {
+  return new ValueCard("Free GPUs", "free_gpu_count", "count", "free", "c1");
+}
+
+export function freeDiskCard() {
+  return new ValueCard("Free disk", "total_disk_free_bytes", "bytes", "free", "c3");
+}
+
 /** GPUs, and what else a keepalive tells. */
 export class WorkCard {
   constructor() {

@@ -8,6 +8,7 @@ import pytest
 
 from appliance.credentials.kinds import Role
 from appliance.testing import RunningAppliance, running
+from plugins.machine_registry.telemetry import Telemetry
 from tests.plugins.machine_registry.kit import agent
 
 MACHINES = "/api/appliance/machines"
@@ -178,3 +179,17 @@ async def test_registry_is_on_the_overview_and_in_the_metrics(appliance: Running
     overview = (await appliance.control("GET", "/api/appliance/overview")).json
     (card,) = [panel for panel in overview["panels"] if panel["title"] == "Machines"]
     assert {row["label"]: row["value"] for row in card["rows"]}["gpu"] == "1 ready of 1, 8 GPUs"
+
+
+async def test_figures_of_keepalives_have_a_past_of_their_own(appliance: RunningAppliance) -> None:
+    one = await agent(appliance)
+    await one.register()
+    await one.beat(metrics={"free_gpu_count": 3})
+    state = appliance.running.plugins.parts["machine_registry"].surfaces[0].state
+    await Telemetry(state.core, state.machines).write()
+    path = f"{MACHINES}/{one.machine_id}/series"
+    _, said = await ask(appliance, "GET", f"{path}?metrics=free_gpu_count,container_count")
+    (found,) = said["series"]
+    assert (found["metric"], found["max"], len(found["at_unix_s"])) == ("free_gpu_count", [3.0], 1)
+    assert (await ask(appliance, "GET", f"{path}?metrics=free_gpu_count&from_unix_s=0&to_unix_s=1"))[1]["series"] == []
+    assert (await ask(appliance, "GET", f"{path}?metrics=colour"))[0] == 400
