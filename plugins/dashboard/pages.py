@@ -54,6 +54,7 @@ PAGES: Final[Mapping[str, Page]] = {
     "server": Page("Server", "server", has_charts=True),
     "machines": Page("Machines", "machines"),
     "machine": Page("Machine", "machine", has_charts=True),
+    "sharing": Page("Sharing", "sharing"),
     "events": Page("Events", "events"),
     "plugins": Page("Plugins", "plugins"),
     "people": Page("People and tokens", "people"),

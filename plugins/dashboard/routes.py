@@ -78,6 +78,12 @@ async def machine(call: Call[None]) -> Answer | Redirect:
     return _for_people(call, "machine")
 
 
+@api.get("/ui/sharing", caller=ANYONE, access="public")
+async def sharing(call: Call[None]) -> Answer | Redirect:
+    """Show shares, workers and agents of GPU sharing, and what was used."""
+    return _for_people(call, "sharing")
+
+
 @api.get("/admin", caller=ANYONE, access="public")
 async def admin(call: Call[None]) -> Redirect:
     """Lead whoever looks for servers where the documentation of agents has them to our page of servers.

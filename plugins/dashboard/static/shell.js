@@ -9,6 +9,7 @@ const PAGES = [
   ["overview", "/", "Overview", "viewer"],
   ["servers", "/ui/servers", "Servers", "viewer"],
   ["machines", "/ui/machines", "Machines", "viewer", "machine_registry"],
+  ["sharing", "/ui/sharing", "Sharing", "viewer", "gpu_sharing"],
   ["events", "/ui/events", "Events", "viewer"],
   ["plugins", "/ui/plugins", "Plugins", "viewer"],
   ["people", "/ui/people", "People", "viewer"],
