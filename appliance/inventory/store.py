@@ -309,9 +309,22 @@ class Inventory:
             self._aliases.pop(alias, None)
 
     def _load(self, connection: sqlite3.Connection) -> None:
+        marks: dict[str, tuple[Mark, ...]] = {}
+        for subject_id, kind, reason, who, set_at in connection.execute(_MARKS):
+            mark = Mark(kind=MarkKind(kind), reason=reason, who=who, set_at_unix_us=set_at)
+            marks[subject_id] = (*marks.get(subject_id, ()), mark)
+        aliases: dict[str, tuple[tuple[str, str], ...]] = {}
+        for surface, foreign_id, host_id in connection.execute(_ALIASES):  # in order, as a host has them
+            self._aliases[surface, foreign_id] = host_id
+            aliases[host_id] = (*aliases.get(host_id, ()), (surface, foreign_id))
         for host_id, hostname, first, last in connection.execute(_HOSTS):
             self._hosts[host_id] = KnownHost(
-                host_id=host_id, hostname=hostname, first_seen_unix_us=first, last_seen_unix_us=last
+                host_id=host_id,
+                hostname=hostname,
+                first_seen_unix_us=first,
+                last_seen_unix_us=last,
+                marks=marks.get(host_id, ()),
+                aliases=aliases.get(host_id, ()),
             )
         for facts, host_id, present, first, changed in connection.execute(_GPUS):
             gpu = msgspec.json.decode(facts, type=Gpu)
@@ -321,12 +334,8 @@ class Inventory:
                 present=bool(present),
                 first_seen_unix_us=first,
                 changed_at_unix_us=changed,
+                marks=marks.get(gpu.gpu_id, ()),
             )
-        for surface, foreign_id, host_id in connection.execute(_ALIASES):
-            self._link((surface, foreign_id), host_id)
-        for subject_id, kind, reason, who, set_at in connection.execute(_MARKS):
-            mark = Mark(kind=MarkKind(kind), reason=reason, who=who, set_at_unix_us=set_at)
-            self._mark(subject_id, mark.kind, mark)
 
 
 def _row(gpu: KnownGpu) -> dict[str, Any]:

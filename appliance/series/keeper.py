@@ -1,7 +1,7 @@
 """Upkeep of the series: late buckets, the tail, silent hosts, retention and the disk budget, in small steps."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -12,7 +12,7 @@ from appliance.clock import Now
 from appliance.database import Database
 from appliance.errors import Busy, StorageFailed
 from appliance.series.limits import DAY_US, HOUR_US, Retention
-from appliance.series.pruning import RAW, TIERS, forget_step, oldest, prune, set_pruned, used_bytes
+from appliance.series.pruning import RAW, TIERS, forget_step, oldest, prune_all, series_before, set_pruned, used_bytes
 from appliance.series.store import SeriesStore
 from appliance.series.value_store import names_before, prune_values
 
@@ -87,12 +87,7 @@ class Keeper:
 
     async def _settle(self) -> None:
         silent_since = self.now() - SILENT_US
-
-        def find(conn: sqlite3.Connection) -> list[tuple[int, int]]:
-            newest = [(series_id, self.store.newest(conn, series_id)) for series_id, _ in self.store.keys(conn)]
-            return [(series_id, at) for series_id, at in newest if at is not None and at < silent_since]
-
-        for series_id, at in await self.database.read(find):
+        for series_id, at in await self.database.read(lambda conn: self.store.silent(conn, silent_since)):
             if self._settled.get(series_id) != at:
                 await self.database.write(lambda conn, series_id=series_id: self.store.settle(conn, series_id))  # type: ignore[misc]
                 self._settled[series_id] = at
@@ -100,19 +95,12 @@ class Keeper:
     # -- pruning. Only hours that exist are deleted, one a tier and pass: a clock that is wrong for some minutes,
     # be it by years, costs some of the oldest hours and not the history.
 
-    async def _oldest(self, tier: int) -> int | None:
-        def find(conn: sqlite3.Connection) -> int | None:
-            each = (oldest(conn, tier, series_id) for series_id, _ in self.store.keys(conn))
-            return min((at for at in each if at is not None), default=None)
-
-        return await self.database.read(find)
-
     async def _prune_by_age(self, tier: int) -> None:
         await self._prune_hour(tier, self.now() - self.retention().kept_us(tier))
 
     async def _prune_hour(self, tier: int, before_unix_us: int) -> bool:
         """Delete the oldest hour of a tier if all of it is before a moment; return whether there was one."""
-        first = await self._oldest(tier)
+        first = await self.database.read(partial(oldest, tier=tier))
         if first is None:
             return False
         until = first - first % HOUR_US + HOUR_US
@@ -122,14 +110,16 @@ class Keeper:
         await self.database.write(lambda conn: set_pruned(conn, tier, until))
         self.pruned[tier + 1] = max(self.pruned[tier + 1], until)
 
-        def step(conn: sqlite3.Connection, series_id: int) -> bool:
-            self.store.forget_memory()  # of a host that was silent for long, the newest sample may go
-            return prune(conn, tier, series_id, until)
-
-        for series_id, _ in await self.database.read(self.store.keys):
-            while await self.database.write(lambda conn, series_id=series_id: step(conn, series_id)):  # type: ignore[misc]
-                pass
+        left: Sequence[int] = await self.database.read(partial(series_before, tier=tier, until_unix_us=until))
+        while left:
+            left = await self.database.write(partial(self._prune, tier=tier, series_ids=left, until_unix_us=until))
         return True
+
+    def _prune(
+        self, conn: sqlite3.Connection, tier: int, series_ids: Sequence[int], until_unix_us: int
+    ) -> Sequence[int]:
+        self.store.forget_memory()  # of a host that was silent for long, the newest sample may go
+        return prune_all(conn, tier, series_ids, until_unix_us)
 
     async def _prune_values(self) -> None:
         for tier in TIERS:

@@ -1,6 +1,7 @@
 """SQL of what goes away: old hours, forgotten hosts, layouts that nothing uses; in steps that never hold the writer."""
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Final
 
 from appliance.series.rollup import TIER_US
@@ -30,36 +31,67 @@ def set_pruned(conn: sqlite3.Connection, tier: int, until_unix_us: int) -> None:
     )
 
 
-def oldest(conn: sqlite3.Connection, tier: int, series_id: int) -> int | None:
-    """Return the first moment of a series in a tier."""
+_OLDEST_RAW: Final = """
+SELECT min((SELECT min(at_unix_us) FROM series_raw WHERE series_id = known.series_id)) FROM series_key AS known"""
+_OLDEST_BUCKET: Final = """
+SELECT min((SELECT min(bucket_key) FROM series_rollup
+             WHERE bucket_key >= (:first + known.series_id) << 32 AND bucket_key < (:first + known.series_id + 1) << 32
+           ) & 0xFFFFFFFF) FROM series_key AS known"""
+_RAW_BEFORE: Final = """
+SELECT series_id FROM series_key AS known
+ WHERE EXISTS (SELECT 1 FROM series_raw WHERE series_id = known.series_id AND at_unix_us < :until)"""
+_BUCKETS_BEFORE: Final = """
+SELECT series_id FROM series_key AS known
+ WHERE EXISTS (SELECT 1 FROM series_rollup WHERE bucket_key >= (:first + known.series_id) << 32
+                AND bucket_key < ((:first + known.series_id) << 32) + :until)"""
+
+
+def oldest(conn: sqlite3.Connection, tier: int) -> int | None:
+    """Return the first moment of a tier, whatever series it is of; one statement, however many there are."""
     if tier == RAW:
-        found = conn.execute("SELECT min(at_unix_us) FROM series_raw WHERE series_id = ?", (series_id,)).fetchone()
-        return None if found[0] is None else int(found[0])
-    base = (tier * MAX_SERIES + series_id) << 32
-    found = conn.execute(
-        "SELECT bucket_key FROM series_rollup WHERE bucket_key >= ? AND bucket_key < ? ORDER BY bucket_key LIMIT 1",
-        (base, base + 2**32),
-    ).fetchone()
-    return None if found is None else bucket_start(found[0])
+        found = conn.execute(_OLDEST_RAW).fetchone()[0]
+        return None if found is None else int(found)
+    found = conn.execute(_OLDEST_BUCKET, {"first": tier * MAX_SERIES}).fetchone()[0]
+    return None if found is None else bucket_start(found)
 
 
-def prune(conn: sqlite3.Connection, tier: int, series_id: int, until_unix_us: int) -> bool:
-    """Delete up to `MOVED_ROWS` of a series' rows before a moment; return whether more may be left."""
+def series_before(conn: sqlite3.Connection, tier: int, until_unix_us: int) -> list[int]:
+    """Return the series that have something in a tier before a moment."""
+    if tier == RAW:
+        found = conn.execute(_RAW_BEFORE, {"until": until_unix_us})
+    else:
+        until = bucket_key(0, tier, until_unix_us) & 0xFFFFFFFF
+        found = conn.execute(_BUCKETS_BEFORE, {"first": tier * MAX_SERIES, "until": until})
+    return [series_id for (series_id,) in found]
+
+
+def prune_all(conn: sqlite3.Connection, tier: int, series_ids: Sequence[int], until_unix_us: int) -> Sequence[int]:
+    """Delete some thousand rows before a moment of these series; return the series that are not done."""
+    deleted = 0
+    for number, series_id in enumerate(series_ids):
+        if deleted >= MOVED_ROWS:
+            return series_ids[number:]
+        count = _prune(conn, tier, series_id, until_unix_us)
+        if count == MOVED_ROWS:
+            return series_ids[number:]
+        deleted += count
+    return ()
+
+
+def _prune(conn: sqlite3.Connection, tier: int, series_id: int, until_unix_us: int) -> int:
+    """Delete up to `MOVED_ROWS` of a series' rows before a moment; return how many: if so many, more may be left."""
     if tier == RAW:
         sql = (
             "DELETE FROM series_raw WHERE series_id = :series AND at_unix_us IN (SELECT at_unix_us FROM series_raw"
             " WHERE series_id = :series AND at_unix_us < :until ORDER BY at_unix_us LIMIT :limit)"
         )
-        return conn.execute(sql, _span(series_id, until_unix_us)).rowcount == MOVED_ROWS
+        return conn.execute(sql, _span(series_id, until_unix_us)).rowcount
     first = (tier * MAX_SERIES + series_id) << 32
-    return (
-        conn.execute(
-            "DELETE FROM series_rollup WHERE bucket_key IN (SELECT bucket_key FROM series_rollup"
-            " WHERE bucket_key >= ? AND bucket_key < ? LIMIT ?)",
-            (first, bucket_key(series_id, tier, until_unix_us), MOVED_ROWS),
-        ).rowcount
-        == MOVED_ROWS
-    )
+    return conn.execute(
+        "DELETE FROM series_rollup WHERE bucket_key IN (SELECT bucket_key FROM series_rollup"
+        " WHERE bucket_key >= ? AND bucket_key < ? LIMIT ?)",
+        (first, bucket_key(series_id, tier, until_unix_us), MOVED_ROWS),
+    ).rowcount
 
 
 def _span(series_id: int, until_unix_us: int) -> dict[str, int]:
@@ -84,10 +116,10 @@ def forget_step(conn: sqlite3.Connection) -> bool:
         "DELETE FROM series_tail WHERE tail_id IN (SELECT tail_id FROM series_tail WHERE series_id = ? LIMIT ?)",
         (series_id, MOVED_ROWS),
     ).rowcount
-    if deleted == MOVED_ROWS or prune(conn, RAW, series_id, end):
+    if MOVED_ROWS in (deleted, _prune(conn, RAW, series_id, end)):
         return True
     for tier in range(len(TIER_US)):
-        if prune(conn, tier, series_id, bucket_start(2**32 - 1)):
+        if _prune(conn, tier, series_id, bucket_start(2**32 - 1)) == MOVED_ROWS:
             return True
     conn.execute("DELETE FROM series_dirty WHERE series_id = ?", (series_id,))
     conn.execute("DELETE FROM series_key WHERE series_id = ?", (series_id,))

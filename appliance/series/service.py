@@ -26,6 +26,7 @@ from appliance.series.pack import Row
 from appliance.series.pruning import TIERS, pruned_until, start_forgetting, used_bytes
 from appliance.series.rates import GAP_US, Rates, rates_of
 from appliance.series.reading import read_values, read_window
+from appliance.series.recovery import newest_samples
 from appliance.series.store import SeriesStore, Stored
 from appliance.series.value_store import put_value
 from appliance.series.window import Wanted, Window, check_span, check_window
@@ -116,11 +117,9 @@ class Series:
         self._keeper.pruned = await self.database.read(pruned_until)
 
     def _recovered(self, conn: sqlite3.Connection, limit: int) -> Iterator[tuple[str, Row, Reading]]:
-        for series_id, key in self._store.keys(conn):
-            row = self._store.before(conn, series_id, limit)
-            if key.startswith(PREFIX) and row is not None:
-                host_id = key.removeprefix(PREFIX)
-                yield host_id, row, _recovered(host_id, self._store.near(conn, series_id, row), row)
+        for key, near, row in newest_samples(conn, self._store, PREFIX, limit):
+            host_id = key.removeprefix(PREFIX)
+            yield host_id, row, _recovered(host_id, near, row)
 
     # -- samples
 

@@ -34,3 +34,10 @@ MOVE: Final = (
     f"INSERT OR IGNORE INTO series_raw (series_id, {COLUMNS}) SELECT series_id, {COLUMNS} FROM series_tail"  # noqa: S608
     " WHERE (series_id, at_unix_us) <= (:series, :at) ORDER BY series_id, at_unix_us"
 )
+SILENT: Final = """
+SELECT series_id, newest FROM (
+    SELECT series_id, max(
+        coalesce((SELECT max(at_unix_us) FROM series_tail WHERE series_id = known.series_id), -1),
+        coalesce((SELECT max(at_unix_us) FROM series_raw WHERE series_id = known.series_id), -1)) AS newest
+      FROM series_key AS known)
+ WHERE newest >= 0 AND newest < ?"""

@@ -23,7 +23,7 @@ from appliance.series.packed import BucketDecoder, bucket_decoder, pack_bucket, 
 from appliance.series.rates import PACE_TIMES, Pace, Rates, rates_of
 from appliance.series.rollup import TIER_SECONDS, TIER_US, Bucket, floor, fold_buckets, fold_samples, vector
 from appliance.series.schema import MIGRATIONS, OWNER
-from appliance.series.statements import AFTER, BEFORE, INSERT, MOVE, NEWEST, SPAN, TIMES
+from appliance.series.statements import AFTER, BEFORE, INSERT, MOVE, NEWEST, SILENT, SPAN, TIMES
 
 __all__ = ["MIGRATIONS", "OWNER", "SeriesStore", "Stored"]
 
@@ -210,7 +210,7 @@ class SeriesStore:
     def before(self, conn: sqlite3.Connection, series_id: int, at_unix_us: int) -> Row | None:
         """Return the last sample earlier than a moment."""
         found = [each for sql in BEFORE for each in conn.execute(sql, (series_id, at_unix_us))]
-        return self._row(conn, max(found, key=itemgetter(0))) if found else None
+        return self.row(conn, max(found, key=itemgetter(0))) if found else None
 
     def pace(self, conn: sqlite3.Connection, series_id: int, at_unix_us: int) -> Pace:
         """Return how often the host reported before a moment."""
@@ -243,9 +243,10 @@ class SeriesStore:
         for found in conn.execute(f"{SPAN} ORDER BY at_unix_us LIMIT :limit", span):
             if found[0] != previous:
                 previous = found[0]
-                yield self._row(conn, found)
+                yield self.row(conn, found)
 
-    def _row(self, conn: sqlite3.Connection, found: tuple[Any, ...]) -> Row:
+    def row(self, conn: sqlite3.Connection, found: tuple[Any, ...]) -> Row:
+        """Return a sample as its columns were found."""
         at, layout_id, *host, blob = found
         stored = self.decoders(conn, layout_id)[0]
         counters, gauges = unpack_devices(blob, stored)
@@ -376,6 +377,10 @@ class SeriesStore:
     def waiting(self, conn: sqlite3.Connection) -> int:
         """Return how many buckets wait to be built anew."""
         return int(conn.execute("SELECT count(*) FROM series_dirty").fetchone()[0])
+
+    def silent(self, conn: sqlite3.Connection, since_unix_us: int) -> list[tuple[int, int]]:
+        """Return (series, newest sample) of those that have none since a moment."""
+        return conn.execute(SILENT, (since_unix_us,)).fetchall()
 
     def settle(self, conn: sqlite3.Connection, series_id: int) -> None:
         """Build the buckets that are open, for a host that has fallen silent and may never close them."""

@@ -14,13 +14,19 @@ from .models import SURFACE, Machine
 log = structlog.get_logger(__name__)
 
 LOOK_SECONDS: Final = 1.0
+AT_ONCE: Final = 100
+"""Machines that are passed over before others have their turn."""
 
 
 async def introduce(core: Core, machine: Machine) -> None:
     """Note a machine's host and its name; writes only what is new."""
-    inventory, hostname = core.inventory, machine.hostname or machine.machine_id
-    await inventory.saw_host(machine.host_id, hostname=hostname, at_unix_us=core.now())
+    inventory = core.inventory
+    await inventory.saw_host(machine.host_id, hostname=_hostname(machine), at_unix_us=core.now())
     await inventory.link(SURFACE, machine.foreign_id, machine.host_id)
+
+
+def _hostname(machine: Machine) -> str:
+    return machine.hostname or machine.machine_id
 
 
 @define(eq=False)
@@ -40,13 +46,24 @@ class Introducer:
             await trio.sleep(LOOK_SECONDS)
 
     async def step(self) -> None:
-        """Introduce one machine."""
-        key = self.machines.new_hosts.pop()
-        machine = self.machines.get(key)
-        if machine is None or machine.registered_unix_us is None:
-            await trio.lowlevel.checkpoint()
+        """Introduce one machine, after passing over some that the inventory knows already."""
+        await trio.lowlevel.checkpoint()
+        for _ in range(min(AT_ONCE, len(self.machines.new_hosts))):
+            machine = self.machines.get(self.machines.new_hosts.pop())
+            if machine is None or machine.registered_unix_us is None or self._is_known(machine):
+                continue
+            try:
+                await introduce(self.core, machine)
+            except ApplianceError as error:  # tried again when it registers again, or at the next start
+                log.warning("machine.not_in_inventory", machine=machine.foreign_id, reason=error.message)
             return
-        try:
-            await introduce(self.core, machine)
-        except ApplianceError as error:  # tried again when it registers again, or at the next start
-            log.warning("machine.not_in_inventory", machine=machine.foreign_id, reason=error.message)
+
+    def _is_known(self, machine: Machine) -> bool:
+        """Say whether the inventory has all that is told of a machine; one that has just registered is alive."""
+        inventory = self.core.inventory
+        if inventory.host_of(SURFACE, machine.foreign_id) != machine.host_id:
+            return False
+        if inventory.host(machine.host_id).hostname != _hostname(machine):
+            return False
+        inventory.saw(machine.host_id, at_unix_us=machine.registered_unix_us or 0)
+        return True

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -15,6 +15,8 @@ from .life import LATE_SECONDS, US, State, Status, deadline, is_listed, moved
 from .models import Found, Inference, Machine, Metrics, Pool
 
 MACHINES_MAX: Final = 20_000
+WRITTEN_AT_ONCE: Final = 250
+"""Machines whose beats are put into one transaction: a millisecond in which nobody else is served."""
 TURNS_SECONDS: Final = 600
 """Senders that take turns more slowly than this are one that moves."""
 
@@ -65,6 +67,8 @@ class Machines:
     _by_key: dict[Key, Machine] = field(factory=dict, init=False)
     _being_stored: Counter[Key] = field(factory=Counter, init=False)
     """Machines whose state is on its way to the disk: what is written behind would undo it."""
+    _is_moved: bool = field(default=False, init=False)
+    """Whether the deadlines on disk are those of this run's clock."""
 
     def __attrs_post_init__(self) -> None:
         now = self.clock()
@@ -77,7 +81,6 @@ class Machines:
             # One that had expired stays so, and stays expired for as long as it was.
             machine.deadline_us = now + machine.deadline_us - down_from_us if left is None else left
             self._by_key[machine.key] = machine
-            self.unwritten.add(machine.key)
             self.new_hosts.add(machine.key)
 
     # ------------------------------------------------------------ reading
@@ -195,6 +198,7 @@ class Machines:
             credential_id=credential_id,
             inference=None,
             listed=None,
+            listed_head=None,
             reply_head=None,
         )
 
@@ -294,25 +298,57 @@ class Machines:
         self._by_key[machine.key] = machine
 
     async def write_behind(self) -> int:
-        """Store what beats have changed since the last time; return of how many machines."""
-        batch, self.unwritten = self.unwritten, set()
-        if self._being_stored:
-            # Memory still has what they were, and this would be written after what they become.
-            self.unwritten |= batch & self._being_stored.keys()
-            batch -= self.unwritten
-        machines = [found for key in batch if (found := self._by_key.get(key)) is not None and not found.is_local]
-        values, now = [store.beat_values(machine) for machine in machines], self.clock()
+        """Store what beats have changed since the last time, some machines at a time; return of how many.
+
+        The first of a run moves what the last run left to this run's clock, before anything else.
+        """
+        if not self._is_moved:
+            await self._write_moved()
+        # What is complete until now when the last of them is stored.
+        now, waiting, written, count = self.clock(), list(self.unwritten), 0, 0
+        self.unwritten = set()
+        try:
+            for start in range(0, max(len(waiting), 1), WRITTEN_AT_ONCE):
+                keys = waiting[start : start + WRITTEN_AT_ONCE]
+                is_last = start + WRITTEN_AT_ONCE >= len(waiting)
+                count += await self._write_some(keys, now if is_last else None)
+                written += len(keys)
+        except BaseException:
+            self.unwritten.update(waiting[written:])
+            raise
+        return count
+
+    async def _write_some(self, keys: Sequence[Key], complete_until_us: int | None) -> int:
+        values = []
+        for key in keys:
+            machine = self._by_key.get(key)
+            if key in self._being_stored:
+                # Memory still has what it was, and this would be written after what it becomes.
+                self.unwritten.add(key)
+            elif machine is not None and not machine.is_local:
+                values.append(store.beat_values(machine))
 
         def write(connection: sqlite3.Connection) -> None:
             store.beaten(connection, values)
+            if complete_until_us is not None:
+                store.written(connection, complete_until_us)
+
+        await self.core.database.write(write)
+        return len(values)
+
+    async def _write_moved(self) -> None:
+        """Store every deadline by this run's clock, all or none: until then the disk is what the last run left."""
+        now = self.clock()
+        remote = [machine for machine in self._by_key.values() if not machine.is_local]
+        deadlines = [(each.deadline_us, *each.key) for each in remote if each.key not in self._being_stored]
+        self.unwritten.update(self._being_stored)
+
+        def write(connection: sqlite3.Connection) -> None:
+            store.put_deadlines(connection, deadlines)
             store.written(connection, now)
 
-        try:
-            await self.core.database.write(write)
-        except BaseException:
-            self.unwritten |= batch
-            raise
-        return len(values)
+        await self.core.database.write(write)
+        self._is_moved = True
 
     # ------------------------------------------------------------ what people should hear of
 

@@ -107,6 +107,8 @@ class Machine:
     """When the sender was another one last."""
     listed: bytes | None = None
     """Its JSON in lists, until something of it changes."""
+    listed_head: tuple[str, bytes] | None = None
+    """What seldom changes of that JSON, with the name of the GPUs in it."""
     reply_head: bytes | None = None
     """The start of the answer to its keepalives, likewise."""
 
@@ -128,7 +130,7 @@ class Machine:
 
     def changed(self) -> None:
         """Forget the JSON made of it."""
-        self.listed = self.reply_head = None
+        self.listed = self.listed_head = self.reply_head = None
 
 
 @define(kw_only=True, eq=False)

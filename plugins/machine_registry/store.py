@@ -26,6 +26,8 @@ UPDATE machine_registry_machine SET status = :status, deadline_us = :deadline_us
     last_keepalive_unix_us = :last_keepalive_unix_us, last_worker_unix_us = :last_worker_unix_us,
     reported = :reported, told = :told
  WHERE {_WHERE}"""  # noqa: S608 (columns of our own)
+_PUT_DEADLINE: Final = """
+UPDATE machine_registry_machine SET deadline_us = ? WHERE provider = ? AND pool = ? AND machine_id = ?"""
 _WRITTEN: Final = """
 INSERT INTO machine_registry_clock (only, written_us) VALUES (1, :now)
 ON CONFLICT (only) DO UPDATE SET written_us = excluded.written_us"""
@@ -44,6 +46,8 @@ class Reported(msgspec.Struct):
     inference: Inference | None = None
 
 
+_STATUSES: Final = {each.value: each for each in Status}
+_STATES: Final = {each.value: each for each in State}
 _reported: Final = msgspec.json.Decoder(Reported)
 
 
@@ -56,7 +60,7 @@ def machines(connection: sqlite3.Connection) -> list[Machine]:
 def _machine(row: Sequence[Any]) -> Machine:
     values = dict(zip(_COLUMNS, row, strict=True))
     said = _reported.decode(values.pop("reported"))
-    values |= {"status": Status(values["status"]), "told": State(values["told"])}
+    values["status"], values["told"] = _STATUSES[values["status"]], _STATES[values["told"]]
     return Machine(heard_us=0, metrics=said.metrics, inference=said.inference, **values)
 
 
@@ -68,6 +72,11 @@ def put(connection: sqlite3.Connection, machine: Machine) -> str:
 def beaten(connection: sqlite3.Connection, machines: Iterable[dict[str, Any]]) -> bool:
     """Store what beats change of machines that are there, see `beat_values`; return whether any was."""
     return connection.executemany(_BEAT, machines).rowcount > 0
+
+
+def put_deadlines(connection: sqlite3.Connection, deadlines: Iterable[tuple[int, str, str, str]]) -> None:
+    """Store deadlines, each with provider, pool and id of its machine."""
+    connection.executemany(_PUT_DEADLINE, deadlines)
 
 
 def written(connection: sqlite3.Connection, now_us: int) -> None:

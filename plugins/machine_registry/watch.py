@@ -20,6 +20,8 @@ LOOK_SECONDS: Final = 5.0
 ONE_BY_ONE: Final = 10
 """More than so many machines that come to the same at once are told of in one sentence."""
 NAMED: Final = 20
+LOOKED_AT_ONCE: Final = 500
+"""Machines that are looked at before others have their turn."""
 FORGOTTEN_AT_ONCE: Final = 50
 HOUR_SECONDS: Final = 3600.0
 
@@ -122,7 +124,9 @@ class Watch:
         """Tell what has changed since the last look."""
         changed: dict[News, list[tuple[Machine, State]]] = {}
         now = self.machines.clock()
-        for machine in self.machines.all():
+        for number, machine in enumerate(self.machines.all()):
+            if number % LOOKED_AT_ONCE == LOOKED_AT_ONCE - 1:
+                await trio.lowlevel.checkpoint()
             state = machine.state(now)
             if state is machine.told:
                 continue

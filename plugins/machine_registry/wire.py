@@ -3,11 +3,12 @@
 Names, texts and status codes are the documented API's.
 """
 
+from operator import attrgetter
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import msgspec
-from attrs import astuple, field, fields, frozen
+from attrs import field, fields, frozen
 from attrs.validators import max_len, optional
 
 from appliance.plugin import (
@@ -37,6 +38,7 @@ INVALID_TOKEN: Final = "Invalid token"  # noqa: S105 (the documented words)
 
 _encode: Final = msgspec.json.encode
 _METRICS: Final = tuple(attribute.name for attribute in fields(Metrics))
+_figures: Final = attrgetter(*_METRICS)
 _SIGNED: Final = frozenset(attribute.name for attribute in fields(Metrics) if attribute.type is float)
 
 
@@ -99,7 +101,7 @@ def names(body: Keepalive) -> tuple[str, str, str]:
 
 def check_metrics(metrics: Metrics) -> None:
     """Raise `BadInput` for a figure that no machine has."""
-    values = astuple(metrics, recurse=False)
+    values = _figures(metrics)
     if min(values) >= 0 and max(values) <= NUMBER_MAX:
         return
     for name, value in zip(_METRICS, values, strict=True):
@@ -179,24 +181,37 @@ def listed(machine: Machine, gpu: str) -> bytes:
     Neither its k3s token (which is not kept) nor the token it registered with is ever shown.
     """
     if machine.listed is None:
-        state = {
-            "machine_id": machine.machine_id,
-            "pool_name": machine.pool,
-            "status": Status.READY.value,
-            "hostname": machine.hostname,
-            "cpu": machine.cpu_millicores,
-            "memory": machine.memory_mib,
-            "gpu": gpu,
-            "gpu_count": machine.gpu_count,
-            "private_ip": machine.private_ip,
-            "created": seconds(machine.created_unix_us),
-            "last_worker_seen": seconds(machine.last_worker_unix_us),
-            "last_keepalive": seconds(machine.last_keepalive_unix_us),
-            "auto_consolidate": False,
-            "agent_version": machine.agent_version,
-        }
-        machine.listed = _encode({"state": state, "metrics": machine.metrics})
+        head = machine.listed_head
+        if head is None or head[0] != gpu:
+            machine.listed_head = head = gpu, _listed_head(machine, gpu)
+        machine.listed = (
+            b'%b,"last_worker_seen":"%b","last_keepalive":"%b","auto_consolidate":false,"agent_version":%b},"metrics":%b}'
+            % (
+                head[1],
+                seconds(machine.last_worker_unix_us).encode(),
+                seconds(machine.last_keepalive_unix_us).encode(),
+                _encode(machine.agent_version),
+                _encode(machine.metrics),
+            )
+        )
     return machine.listed
+
+
+def _listed_head(machine: Machine, gpu: str) -> bytes:
+    """Return the start of a machine in a list: what only a registration changes."""
+    fixed = {
+        "machine_id": machine.machine_id,
+        "pool_name": machine.pool,
+        "status": Status.READY.value,
+        "hostname": machine.hostname,
+        "cpu": machine.cpu_millicores,
+        "memory": machine.memory_mib,
+        "gpu": gpu,
+        "gpu_count": machine.gpu_count,
+        "private_ip": machine.private_ip,
+        "created": seconds(machine.created_unix_us),
+    }
+    return b'{"state":' + _encode(fixed)[:-1]
 
 
 # ---------------------------------------------------------------- errors
