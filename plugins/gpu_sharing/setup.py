@@ -19,8 +19,6 @@ from .metering import Metering
 from .models import Agent, Share, Worker
 from .overview import section
 from .plans import Plan
-from .push_ca import PushCertificates
-from .push_proxy import PushProxy
 from .pushing import AgentChanges
 from .relaying import Relaying
 from .releases import Releases
@@ -108,7 +106,11 @@ class _Here:
         return self.running.state(worker.worker_id).why if agent.is_local else ""
 
 
-def _push_proxy(core: Core, settings: SharingSettings, changes: AgentChanges) -> PushProxy:
+def _push_proxy(core: Core, settings: SharingSettings, changes: AgentChanges) -> Service:
+    # It takes a tenth of a second to load what makes certificates, which most never need.
+    from .push_ca import PushCertificates
+    from .push_proxy import PushProxy
+
     return PushProxy(
         changes=changes,
         authenticate=changes.authenticate,

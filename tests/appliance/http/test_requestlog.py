@@ -57,10 +57,18 @@ def test_secrets_in_paths_are_cut(path: str, values: dict[str, str], shown: str)
     assert safe_path(path, values) == shown
 
 
+CONFIG = """
+[log]
+requests = true
+[plugins.gpu_sharing]
+enabled = false  # its own links are under /s/, too
+"""
+
+
 @pytest.mark.parametrize("plugins", [{"shares": SHARES}, {}], ids=["served", "not served"])
 async def test_code_of_a_shared_link_is_neither_logged_nor_audited(tmp_path: Path, plugins: dict[str, str]) -> None:
     with capture_logs() as logged:
-        async with running(tmp_path, plugins=plugins, config="[log]\nrequests = true") as appliance:
+        async with running(tmp_path, plugins=plugins, config=CONFIG) as appliance:
             for path in ("/s/very-secret", "/%73/very-secret", "/kept/very-secret/files"):
                 answer = await appliance.get(path)
                 assert answer.status == (200 if plugins else 404)

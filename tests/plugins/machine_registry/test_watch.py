@@ -110,7 +110,7 @@ async def test_good_news_are_notices_too(parts: Parts) -> None:
 
 def test_machines_are_remembered_for_forget_hours() -> None:
     assert RegistrySettings().forget_hours == 7 * 24
-    with pytest.raises(ValueError, match="0.1"):
+    with pytest.raises(ValueError, match=r"0\.1"):
         RegistrySettings(forget_hours=0)
 
 
