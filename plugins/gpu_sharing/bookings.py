@@ -1,5 +1,6 @@
 """Books what this host's workers hold in core's ledger, so that nothing else is given the same parts of its GPUs."""
 
+from collections.abc import Callable, Container
 from typing import Final
 
 import structlog
@@ -35,6 +36,8 @@ class Bookings:
     """Of each worker of this host; a service that renews them."""
 
     core: Core
+    runs: Callable[[Worker], bool] = lambda worker: True
+    """Whether a worker has anything to run here: one without a command needs no GPU."""
     name: str = "share-bookings"
     _held: dict[str, Booking] = field(factory=dict, init=False)
 
@@ -48,7 +51,8 @@ class Bookings:
 
         :raises Conflict: something else of this host has it.
         """
-        wanted, before = parts_of(worker), self._held.get(worker.worker_id)
+        wanted = parts_of(worker) if self.runs(worker) else ()
+        before = self._held.get(worker.worker_id)
         if before is not None and before.parts == wanted:
             return
         if before is not None:
@@ -73,6 +77,12 @@ class Bookings:
         booking = self._held.pop(worker_id, None)
         if booking is not None:
             await self.core.ledger.release(booking.holder, booking.fencing_token)
+
+    async def let_go_all_but(self, worker_ids: Container[str]) -> None:
+        """Give back what workers held that are not there any more."""
+        for worker_id in list(self._held):
+            if worker_id not in worker_ids:
+                await self.let_go(worker_id)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Renew until cancelled."""

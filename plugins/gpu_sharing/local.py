@@ -42,6 +42,7 @@ class LocalHost:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Look until cancelled."""
         agent = await self.ensure()
+        await self.bookings.let_go_all_but(agent.workers)
         task_status.started()
         gpus_at = trio.current_time() + GPUS_SECONDS
         while True:

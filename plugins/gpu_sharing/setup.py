@@ -84,7 +84,7 @@ class _Here:
     def of(cls, core: Core, settings: SharingSettings, book: Book) -> "_Here":
         running = Running(settings, core.folder / "workers", core.host_id)
         relaying = Relaying(core, settings, book, running.target)
-        bookings = Bookings(core)
+        bookings = Bookings(core, lambda worker: settings.command(worker.worker_id, worker.name) is not None)
         book.hold, book.let_go = bookings.hold, bookings.let_go
         metering = Metering(core, book, relaying.relay.reports)
         for share in book.shares():

@@ -168,3 +168,4 @@ async def test_worker_without_a_command_says_so(tmp_path: Path) -> None:
     async with running(tmp_path, backends=[scripted_gpus(1)]) as appliance:
         found = await worker(appliance, status="stopped")
         assert found["why"] == "no command configured"
+        assert appliance.state.ledger.free("GPU-0").milli_gpu == 1000  # and it keeps nobody else from its GPU
