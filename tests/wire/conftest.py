@@ -10,6 +10,8 @@ import pytest
 from tests.product.served import Product, built_file, product
 from tests.wire.machines import CONFIG, Registry, registry_of
 from tests.wire.metrics import Server, registered
+from tests.wire.sharing import CONFIG as SHARING_CONFIG
+from tests.wire.sharing import Sharing, sharing_of
 
 
 @pytest.fixture(scope="session")
@@ -56,3 +58,13 @@ def registry(pyz: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Re
         one.start()
         with closing(one.set_up()) as browser:
             yield registry_of(one, browser)
+
+
+@pytest.fixture(scope="module")
+def sharing(pyz: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sharing]:
+    """A running product with two people who share GPUs."""
+    with product(pyz, tmp_path_factory.mktemp("sharing")) as one:
+        one.config.write_text(SHARING_CONFIG)
+        one.start()
+        with closing(one.set_up()) as browser:
+            yield sharing_of(one, browser)
