@@ -45,19 +45,20 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def fresh(tmp_path: Path) -> Iterator[Served]:
     """An appliance that nobody has set up yet, with the scripted GPUs."""
-    yield from _serve(tmp_path)
+    yield from serving(tmp_path)
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """An appliance with one admin and the scripted GPUs, shared by the tests of a file."""
-    for served in _serve(tmp_path_factory.mktemp("site")):
+    for served in serving(tmp_path_factory.mktemp("site")):
         served.set_up()
         yield served
 
 
-def _serve(folder: Path) -> Iterator[Served]:
-    served = Served(folder, config=CONFIG)
+def serving(folder: Path, config: str = "") -> Iterator[Served]:
+    """Start an appliance with the scripted GPUs, and with more of a configuration; stop it in the end."""
+    served = Served(folder, config=CONFIG + config)
     served.plugins.mkdir(parents=True, mode=0o700)
     shutil.copy(Path(__file__).parent / "scripted_gpus.py", served.plugins)
     (served.plugins / "scripted_gpus.py").chmod(0o600)

@@ -23,5 +23,5 @@ export function copyable(label, secret) {
       copy.textContent = "Selected: press Ctrl-C";
     }
   });
-  return el("div", {}, label ? el("p", { class: "small muted secret-label" }, label) : null, code, copy);
+  return el("div", { class: "copyable" }, label ? el("p", { class: "small muted secret-label" }, label) : null, code, copy);
 }

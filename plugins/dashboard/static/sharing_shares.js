@@ -19,12 +19,15 @@ function qr(share) {
 }
 
 function linkCell() {
-  const link = el("code", { class: "link" });
+  const base = el("span");
+  const code = el("span");
+  const link = el("code", { class: "link" }, base, el("wbr"), code); // where it is cut on a narrow screen
   const owner = el("div", { class: "muted small" });
   return {
     root: el("div", { class: "lines-2" }, link, owner),
     update(share) {
-      text(link, share.short_link);
+      text(base, share.short_link.slice(0, -share.short_code.length));
+      text(code, share.short_code);
       text(owner, share.owner ? `by ${share.owner}` : "");
     },
   };
@@ -71,11 +74,11 @@ export function sharesCard(mayWrite, shared) {
     ["Leads to", twoLines((share) => [`${share.worker_name} on ${share.hostname}`, share.connection_url])],
     ["State", stateCell((share) => [...shareState(share), share.problem])],
     ["Who", accessWords],
-    ["Uses", useWords],
-    ["Ends", expiryWords],
-    ["Traffic", trafficWords],
+    ["Uses", twoLines(useWords)],
+    ["Ends", twoLines(expiryWords)],
+    ["Traffic", twoLines(trafficWords)],
   ], (share) => share.share_id, actions);
-  list.root.classList.add("sharing");
+  list.root.classList.add("sharing", "shares");
   const root = el("section", { class: "card wide", "aria-label": "Shares" }, el("header", {}, el("h2", {}, "Shares")), list.root);
   const whenEmpty = mayWrite ? "Nothing is shared. Press “Share a worker” to get a link that lets somebody use one." : "Nothing of yours is shared. Your role, viewer, only reads.";
   return { root, show: (shares) => list.show(shares, whenEmpty) };

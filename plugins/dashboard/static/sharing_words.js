@@ -1,7 +1,7 @@
 // What is said of agents, workers and shares, the same in every card.
 
 import { applianceNow } from "./api.js";
-import { bytes, clock, known, plural, roughly, span } from "./format.js";
+import { bytes, clock, known, plural, roughly } from "./format.js";
 
 const MIB = 2 ** 20;
 const DAY_SECONDS = 86400;
@@ -89,24 +89,24 @@ export function accessWords(share) {
   return "whoever opened the link";
 }
 
-/** How often a share's link was opened. */
+/** How often a share's link was opened, as [count, whether that is all]. */
 export function useWords(share) {
-  return known(share.max_uses) ? `${share.used_count} of ${share.max_uses}` : `${share.used_count}, no limit`;
+  return known(share.max_uses) ? [`${share.used_count} of ${share.max_uses}`, ""] : [String(share.used_count), "no limit"];
 }
 
-/** When a share ends, from now. */
+/** When a share ends, as [from now, by the clock]. */
 export function expiryWords(share) {
-  if (!known(share.expires_unix_s)) return "never";
-  const left = share.expires_unix_s - applianceNow();
-  if (left <= 0) return `${roughly(-left)} ago`;
-  return left < DAY_SECONDS * 2 ? `in ${span(left)}` : clock(share.expires_unix_s);
+  const at = share.expires_unix_s;
+  if (!known(at)) return ["never", ""];
+  const left = at - applianceNow();
+  return [left > 0 ? `in ${roughly(left)}` : `${roughly(-left)} ago`, clock(at)];
 }
 
-/** What passes through a share; nothing is known of those that other hosts serve. */
+/** What passes through a share, as [connections, bytes]; nothing is known of those that other hosts serve. */
 export function trafficWords(share) {
-  if (!share.is_relayed) return "not seen from here";
+  if (!share.is_relayed) return ["not seen from here", ""];
   const most = known(share.max_connections) ? ` of ${share.max_connections}` : "";
-  return `${share.connections_live}${most} live, ${bytes(share.bytes_total)}`;
+  return [`${share.connections_live}${most} live`, bytes(share.bytes_total)];
 }
 
 /** What becomes of whoever uses a share that is revoked. */
