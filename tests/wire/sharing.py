@@ -182,6 +182,14 @@ def sharing_of(one: Product, browser: httpx.Client) -> Sharing:
     return made
 
 
+def failed(answer: Answer, status: int) -> str:
+    """Require the documented status and this API's error; return its words."""
+    assert answer.status == status, answer.body
+    assert answer.headers["content-type"].startswith("application/json")
+    assert set(answer.json) == {"error", "hint"}
+    return str(answer.json["error"])
+
+
 def whole_numbers(value: Any, path: str = "$") -> None:
     """Fail where a number has a fraction: Go puts none of these into an int."""
     if isinstance(value, dict):

@@ -7,7 +7,20 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-from tests.wire.sharing import AT, GPU, METRICS, REGISTER, STATUS, TIME, WORKER, Host, Sharing, times, whole_numbers
+from tests.wire.sharing import (
+    AT,
+    GPU,
+    METRICS,
+    REGISTER,
+    STATUS,
+    TIME,
+    WORKER,
+    Host,
+    Sharing,
+    failed,
+    times,
+    whole_numbers,
+)
 
 pytestmark = pytest.mark.zipapp
 
@@ -21,14 +34,6 @@ def host(sharing: Sharing) -> Host:
 def seconds(text: str) -> float:
     assert TIME.fullmatch(text)
     return datetime.fromisoformat(text).timestamp()
-
-
-def failed(answer: Any, status: int) -> str:
-    """Require the documented status and this API's error; return its words."""
-    assert answer.status == status, answer.body
-    assert answer.headers["content-type"].startswith("application/json")
-    assert set(answer.json) == {"error", "hint"}
-    return str(answer.json["error"])
 
 
 # ---------------------------------------------------------------- tokens
@@ -359,55 +364,3 @@ def test_deleted_share_is_gone(sharing: Sharing, host: Host) -> None:
     answer = sharing.user.send("DELETE", f"/api/v1/shares/{share['share_id']}")
     assert (answer.status, answer.json) == (200, {"success": True})
     failed(sharing.guest.get(f"/s/{share['short_code']}"), 404)
-
-
-# ---------------------------------------------------------------- authentication
-
-
-ENDPOINTS = [
-    ("POST", "/api/v1/tokens/generate"),
-    ("GET", "/api/v1/tokens/x/status"),
-    ("GET", "/api/v1/tokens/pat"),
-    ("POST", "/api/v1/tokens/pat"),
-    ("DELETE", "/api/v1/tokens/pat"),
-    ("GET", "/api/v1/agents"),
-    ("GET", "/api/v1/agents/x"),
-    ("DELETE", "/api/v1/agents/x"),
-    ("POST", "/api/v1/agents/register"),
-    ("POST", "/api/v1/agents/x/status"),
-    ("GET", "/api/v1/agents/x/config"),
-    ("POST", "/api/v1/agents/x/metrics"),
-    ("GET", "/api/v1/workers"),
-    ("POST", "/api/v1/workers"),
-    ("GET", "/api/v1/workers/x"),
-    ("PATCH", "/api/v1/workers/x"),
-    ("DELETE", "/api/v1/workers/x"),
-    ("GET", "/api/v1/shares"),
-    ("POST", "/api/v1/shares"),
-    ("DELETE", "/api/v1/shares/x"),
-]
-
-
-@pytest.mark.parametrize(("method", "path"), ENDPOINTS)
-def test_endpoint_without_or_with_a_wrong_credential_is_401(sharing: Sharing, method: str, path: str) -> None:
-    body: Any = None if method in ("GET", "DELETE") else {}
-    wrongs: list[dict[str, str]] = [{}, {"Authorization": "Bearer nonsense"}, {"Cookie": "session=x"}]
-    for headers in wrongs:
-        failed(sharing.guest.send(method, path, body, headers=headers), 401)
-
-
-@pytest.mark.parametrize(("method", "path"), [each for each in ENDPOINTS if each[1].endswith("/x")])
-def test_id_that_is_anothers_is_404(sharing: Sharing, host: Host, method: str, path: str) -> None:
-    share = sharing.user.share(host.worker_id)
-    ids = {"agents": host.agent_id, "workers": host.worker_id, "shares": share["share_id"]}
-    kind = path.split("/")[3]
-    for foreign in (ids[kind], "nobody"):
-        body: Any = {} if method == "PATCH" else None
-        failed(sharing.other.send(method, f"/api/v1/{kind}/{foreign}", body), 404)
-    assert sharing.user.read(host.path)["agent_id"] == host.agent_id
-
-
-def test_body_that_is_no_json_is_400(sharing: Sharing, host: Host) -> None:
-    for body in (b"not json", b"{", b"", b"[]", b"5", b"null"):
-        failed(sharing.user.send("POST", "/api/v1/workers", body), 400)
-        failed(host.send("POST", f"{host.path}/status", body), 400)
