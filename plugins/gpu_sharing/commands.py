@@ -45,9 +45,23 @@ def parser() -> argparse.ArgumentParser:
     gone = commands.add_parser("revoke", help="end a share at once")
     gone.add_argument("share_id", metavar="ID")
     gone.set_defaults(run=_revoke)
+    _mig_parser(commands)
     _usage_parser(commands)
     _release_parser(commands)
     return top
+
+
+def _mig_parser(commands: Any) -> None:
+    mig = commands.add_parser("mig", help="MIG instances for workers: a plan first, then its confirmation")
+    actions = mig.add_subparsers(required=True, metavar="ACTION")
+    plan = actions.add_parser("plan", help="say what would be done; nothing is")
+    plan.add_argument("--gpu", required=True, metavar="ID", help="a GPU of this host")
+    plan.add_argument("--vram-mb", type=int, help="memory that the instance needs")
+    plan.add_argument("--compute-percent", type=int, help="part of the GPU's compute that it needs")
+    plan.set_defaults(run=_mig_plan)
+    confirm = actions.add_parser("confirm", help="do what a plan of the last ten minutes says")
+    confirm.add_argument("plan_id", metavar="PLAN")
+    confirm.set_defaults(run=_mig_confirm)
 
 
 def _usage_parser(commands: Any) -> None:
@@ -154,6 +168,19 @@ def _get(api: CommandApi, what: str, asked: argparse.Namespace) -> CommandReply:
 def _revoke(api: CommandApi, asked: argparse.Namespace) -> None:
     reply = api.delete(f"{SHARING}/shares/{quote(asked.share_id, safe='')}")
     api.show(reply, f"{reply.json['deleted']} is revoked")
+
+
+def _mig_plan(api: CommandApi, asked: argparse.Namespace) -> None:
+    body = {"gpu_id": asked.gpu, "vram_mb": asked.vram_mb, "compute_percent": asked.compute_percent}
+    reply = api.post(f"{SHARING}/mig/plan", {name: value for name, value in body.items() if value is not None})
+    plan = reply.json
+    steps = "".join(f"\n   {' '.join(words)}" for words in plan["commands"])
+    api.show(reply, f"{plan['words']}{steps}\n do it with: appliance share mig confirm {plan['plan_id']}")
+
+
+def _mig_confirm(api: CommandApi, asked: argparse.Namespace) -> None:
+    reply = api.post(f"{SHARING}/mig/plan/{quote(asked.plan_id, safe='')}/confirm")
+    api.show(reply, f"done: {reply.json['words']}")
 
 
 def _usage(api: CommandApi, asked: argparse.Namespace) -> None:

@@ -20,7 +20,7 @@ class Enforcement:
         if worker.gpu_ids and all(gpu_id.startswith("MIG-") for gpu_id in worker.gpu_ids):
             return Limits(limits="enforced", reason=f"its MIG instance has no more than it was made with; {UNPROVEN}")
         if worker.isolation_mode == "hard":
-            reason = "no MIG instance is among its GPUs: make one with nvidia-smi mig, and give the worker its id"
+            reason = "no MIG instance is among its GPUs: `appliance share mig plan` makes one; give the worker its id"
             return Limits(limits="advisory", reason=reason)
         if launching.has_mps(worker):
             return Limits(limits="enforced", reason=f"MPS holds each process of it to its part; {UNPROVEN}")

@@ -16,6 +16,7 @@ from .licensing import Licensing
 from .linking import Linker
 from .local import LocalHost
 from .metering import Metering
+from .mig import MigPlanner
 from .models import Agent, Share, Worker
 from .overview import section
 from .plans import Plan
@@ -51,6 +52,7 @@ def build(core: Core) -> Parts:
         intake=Intake(core, book, linker.follow),
         licensing=licensing,
         releases=Releases(core.folder / "releases"),
+        mig=MigPlanner(core),
         limits=Enforcement().limits,
         serve=here.serve,
         withdraw=here.withdraw,

@@ -12,6 +12,7 @@ from .codes import DeadCodes
 from .intake import Intake
 from .licensing import Licensing
 from .linking import forget_host
+from .mig import MigPlanner
 from .models import Agent, Share, Worker
 from .releases import Releases
 from .settings import SharingSettings
@@ -37,6 +38,7 @@ class SharingState:
     intake: Intake
     licensing: Licensing
     releases: Releases
+    mig: MigPlanner
     dead: DeadCodes = field(factory=DeadCodes)
     misses: Rate = field(factory=lambda: Rate(per_minute=30))
     """Of links that lead nowhere, by address: codes cannot be tried out."""
