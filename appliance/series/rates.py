@@ -120,6 +120,8 @@ def _seconds(before: Row | None, row: Row) -> float | None:
 
 
 def _derive(before: Counters, after: Counters, scales: _Scales, seconds: float) -> list[float | None]:
+    if after.count(None) == len(after):  # thousands of hosts report no counter at all
+        return [None] * len(after)
     rates = [
         None if old is None or new is None or new < old else (new - old) / (seconds * divisor)
         for old, new, divisor in zip(before, after, scales.divisors, strict=True)

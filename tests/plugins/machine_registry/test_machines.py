@@ -1,5 +1,6 @@
 """The machines in memory and on disk."""
 
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -7,8 +8,9 @@ import pytest
 import trio
 
 from appliance.errors import Conflict, Forbidden, NotFound, TooLarge
+from plugins.machine_registry import store
 from plugins.machine_registry.life import State, Status
-from plugins.machine_registry.machines import Machines, Registration
+from plugins.machine_registry.machines import WRITTEN_AT_ONCE, Machines, Registration
 from plugins.machine_registry.models import Inference, Pool
 from tests.plugins.machine_registry.parts import METRICS, Parts, beat, opened
 
@@ -69,6 +71,46 @@ async def test_beats_are_on_disk_after_the_next_writing_and_not_before(parts: Pa
     assert await parts.machines.write_behind() == 1
     assert Machines(parts.core, parts.now).all()[0].last_keepalive_unix_us == parts.now()
     assert await parts.machines.write_behind() == 0
+
+
+async def test_beats_of_many_machines_are_written_in_several_transactions_and_what_failed_is_written_later(
+    parts: Parts,
+) -> None:
+    count = 2 * WRITTEN_AT_ONCE + 1
+    machines = [await parts.ready(f"{number:08x}") for number in range(count)]
+    await parts.machines.write_behind()
+    parts.now.advance(60)
+    for machine in machines:
+        parts.machines.beat(machine, beat())
+    refused = f"WHEN new.machine_id = '{count // 2:08x}' BEGIN SELECT raise(ABORT, 'no room'); END"
+    await parts.database.write(
+        lambda conn: conn.execute(f"CREATE TRIGGER refuse BEFORE UPDATE ON machine_registry_machine {refused}") and None
+    )
+    with pytest.raises(sqlite3.IntegrityError):
+        await parts.machines.write_behind()
+    assert (count - len(parts.machines.unwritten)) % WRITTEN_AT_ONCE == 0
+    assert machines[count // 2].key in parts.machines.unwritten
+    await parts.database.write(lambda conn: conn.execute("DROP TRIGGER refuse") and None)
+    waiting, before = len(parts.machines.unwritten), parts.database.commits
+    assert await parts.machines.write_behind() == waiting
+    assert parts.database.commits - before == -(-waiting // WRITTEN_AT_ONCE)
+    after = Machines(parts.core, parts.now).all()
+    assert {each.last_keepalive_unix_us for each in after} == {parts.now()}
+    assert parts.machines.unwritten == set()
+
+
+async def test_first_writing_of_a_run_moves_every_deadline_to_its_clock_and_nothing_else(parts: Parts) -> None:
+    await parts.ready("11111111")
+    await parts.register("22222222")
+    await parts.machines.write_behind()
+    written = {each.machine_id: each.deadline_us for each in Machines(parts.core, parts.now).all()}
+    parts.now.advance(3600)
+    parts.restart()
+    assert parts.machines.unwritten == set()
+    assert await parts.machines.write_behind() == 0
+    stored = parts.database.read_now(store.machines)
+    assert {each.deadline_us - written[each.machine_id] for each in stored} == {3600 * 1_000_000}
+    assert parts.database.read_now(store.written_at) == parts.now()
 
 
 async def test_machine_that_is_deleted_while_its_beat_is_stored_stays_deleted(parts: Parts) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from plugins.machine_registry.introduction import Introducer, introduce
+from plugins.machine_registry.introduction import AT_ONCE, Introducer, introduce
 from plugins.machine_registry.models import Metrics
 from plugins.machine_registry.telemetry import Telemetry
 from tests.plugins.machine_registry.parts import METRICS, Parts, beat, opened
@@ -83,3 +83,43 @@ async def test_beats_keep_the_host_alive_in_the_inventory(parts: Parts) -> None:
     await Telemetry(parts.core, parts.machines).write()
     assert parts.inventory.host(machine.host_id).last_seen_unix_us == parts.now()
     assert METRICS.free_gpu_count == 1
+
+
+async def test_start_tells_the_inventory_nothing_of_machines_that_it_knows_and_has_not_heard(parts: Parts) -> None:
+    machine = await parts.register(hostname="gpu-worker-1")
+    await Introducer(parts.core, parts.machines).step()
+    known = parts.inventory.host(machine.host_id)
+    parts.now.advance(3600)
+    parts.restart()
+    commits = parts.database.commits
+    await Introducer(parts.core, parts.machines).step()
+    assert not parts.machines.new_hosts
+    assert parts.inventory.host(machine.host_id) == known
+    assert parts.database.commits == commits
+
+
+async def test_machine_that_registers_again_is_seen_and_its_new_name_is_known(parts: Parts) -> None:
+    machine = await parts.register(hostname="gpu-worker-1")
+    introducer = Introducer(parts.core, parts.machines)
+    await introducer.step()
+    for hostname in ("gpu-worker-1", "gpu-worker-2"):
+        parts.now.advance(3600)
+        await parts.register(hostname=hostname)
+        await introducer.step()
+        host = parts.inventory.host(machine.host_id)
+        assert (host.hostname, host.last_seen_unix_us) == (hostname, parts.now())
+
+
+async def test_introducing_thousands_lets_others_have_their_turn(parts: Parts) -> None:
+    for number in range(2 * AT_ONCE + 1):
+        await parts.register(f"{number:08x}")
+    introducer = Introducer(parts.core, parts.machines)
+    while parts.machines.new_hosts:
+        await introducer.step()
+    assert len(parts.inventory.hosts()) == 2 * AT_ONCE + 1
+    parts.restart()
+    introducer, steps = Introducer(parts.core, parts.machines), 0
+    while parts.machines.new_hosts:
+        await introducer.step()
+        steps += 1
+    assert steps == 3
