@@ -277,6 +277,11 @@ class Book:
         agent.reported_from = reported_from or agent.reported_from
         self.unwritten.add(agent.agent_id)
 
+    async def store_versions(self) -> None:
+        """Store the versions that this start has raised: later ones are greater, even if the clock is set back."""
+        versions = {agent.agent_id: agent.config_version for agent in self._agents.values()}
+        await self.core.database.write(lambda connection: store.put_versions(connection, versions))
+
     async def write_behind(self) -> None:
         """Store when agents were heard of last."""
         batch, self.unwritten = self.unwritten, set()

@@ -1,7 +1,7 @@
 """All SQL of GPU sharing but that of the usage ledger. Functions that write are given a transaction's connection."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -158,6 +158,15 @@ def delete_worker(connection: sqlite3.Connection, worker_id: str) -> bool:
 def delete_share(connection: sqlite3.Connection, share_id: str) -> bool:
     """Delete a share."""
     return connection.execute("DELETE FROM gpu_sharing_share WHERE share_id = ?", (share_id,)).rowcount == 1
+
+
+def put_versions(connection: sqlite3.Connection, versions: Mapping[str, int]) -> None:
+    """Store configuration versions by agent."""
+    connection.executemany("UPDATE gpu_sharing_agent SET config_version = ? WHERE agent_id = ?", _swapped(versions))
+
+
+def _swapped(versions: Mapping[str, int]) -> list[tuple[int, str]]:
+    return [(version, agent_id) for agent_id, version in versions.items()]
 
 
 def seen(connection: sqlite3.Connection, rows: Iterable[dict[str, Any]]) -> None:

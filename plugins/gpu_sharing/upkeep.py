@@ -36,7 +36,8 @@ class Upkeep:
     """Shares whose end their agents were told of."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Look until cancelled."""
+        """Look until cancelled; no agent is told a version before it is stored."""
+        await self.book.store_versions()
         task_status.started()
         write_at = prune_at = trio.current_time()
         try:

@@ -375,3 +375,14 @@ async def test_everything_reads_back_as_it_was(parts: Parts) -> None:
         3,
         one.agent_id,
     )
+
+
+async def test_version_of_a_start_is_stored_so_that_a_clock_set_back_lowers_it_never(parts: Parts) -> None:
+    agent = await parts.agent()
+    parts.now.advance(3600)
+    parts.restart()
+    told = parts.book.agent(agent.agent_id).config_version
+    await parts.book.store_versions()
+    parts.now.advance(-7200)
+    parts.restart()
+    assert parts.book.agent(agent.agent_id).config_version > told
