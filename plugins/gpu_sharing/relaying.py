@@ -11,6 +11,7 @@ from appliance.plugin import Core
 from . import store
 from .addresses import own_addresses
 from .book import Book
+from .cuts import Cuts
 from .models import Agent, Share, Worker
 from .relay import Access, Anyone, Networks, Redeemed, Relay, ShareReport, Terms, address_of
 from .settings import SharingSettings, read_ports
@@ -29,7 +30,7 @@ Target = Callable[[str], tuple[str, int] | None]
 
 @define(eq=False)
 class Relaying:
-    """Tells the relay what to serve. Nothing here waits."""
+    """Tells the relay what to serve."""
 
     core: Core
     settings: SharingSettings
@@ -38,13 +39,15 @@ class Relaying:
     relay: Relay = field(init=False)
     entrances: Relay = field(init=False)
     """Of the workers' own ports."""
+    cuts: Cuts = field(init=False)
     _redeemed: dict[str, Redeemed] = field(factory=dict, init=False)
     _noted: dict[str, list[tuple[str, int]]] = field(factory=dict, init=False)
     _targets: dict[str, tuple[tuple[str, int] | None, int]] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         ports = read_ports(self.settings.relay_ports)
-        self.relay = Relay(ports=ports, now=self.core.now)
+        self.cuts = Cuts(self.core)
+        self.relay = Relay(ports=ports, now=self.core.now, on_ended=self.cuts.note)
         self.entrances = Relay(ports=ports, hosts=ENTRANCE_HOSTS, now=self.core.now, name="worker-entrances")
         since = self.core.now() - int(self.settings.redeemed_hours * HOUR_SECONDS * US)
         for share_id, address, at in self.core.database.read_now(lambda conn: store.redemptions(conn, since)):
@@ -104,7 +107,10 @@ class Relaying:
         )
 
     async def follow(self, agent: Agent) -> None:
-        """Serve the local agent's workers where they answer now; called whenever that may have changed."""
+        """Serve the local agent's workers where they answer now, and tell of who was cut off.
+
+        Called again and again.
+        """
         for worker in agent.workers.values():
             target = self.target(worker.worker_id)
             if self._targets.get(worker.worker_id) == (target, worker.listen_port):
@@ -116,6 +122,7 @@ class Relaying:
         for worker_id in self._targets.keys() - agent.workers.keys():
             del self._targets[worker_id]
             self.entrances.remove(worker_id)
+        await self.cuts.tell()
 
     async def place(self, share: Share) -> None:
         """Serve a share; note its port where that is another one than before."""

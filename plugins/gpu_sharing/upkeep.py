@@ -11,7 +11,7 @@ from appliance.plugin import ApplianceError, Core
 
 from . import life, store
 from .book import Book
-from .models import SURFACE, Agent, Worker
+from .models import SURFACE, Agent, Share, Worker
 
 log = structlog.get_logger(__name__)
 
@@ -22,7 +22,7 @@ REDEEMED_US: Final = 24 * 3_600_000_000
 INSTALLS_US: Final = 7 * 24 * 3_600_000_000
 GRACE_SECONDS: Final = 2.0
 ONE_BY_ONE: Final = 10
-"""More than so many agents that go at once are told of in one sentence."""
+"""More than so many agents that go at once, or shares that end, are told of in one sentence."""
 
 
 @define(eq=False)
@@ -34,6 +34,7 @@ class Upkeep:
     name: str = "sharing-upkeep"
     _over: set[str] = field(factory=set, init=False)
     """Shares whose end their agents were told of."""
+    _has_looked: bool = field(default=False, init=False)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Look until cancelled; no agent is told a version before it is stored."""
@@ -91,10 +92,21 @@ class Upkeep:
         now = self.core.now()
         over = {share.share_id: share for share in self.book.shares() if share.is_over(now)}
         self._over &= over.keys()
-        agents = {share.agent_id for share_id, share in over.items() if share_id not in self._over}
-        for agent_id in agents:
+        fresh = [share for share_id, share in over.items() if share_id not in self._over]
+        for agent_id in dict.fromkeys(share.agent_id for share in fresh):
             await self.book.store_agent(self.book.agent(agent_id), bumped=True)
         self._over |= over.keys()
+        has_looked, self._has_looked = self._has_looked, True
+        if has_looked:  # at the start nobody knows who was told of what
+            await self._tell_over(fresh)
+
+    async def _tell_over(self, shares: list[Share]) -> None:
+        if len(shares) > ONE_BY_ONE:
+            await self._publish("shares.expired", f"{len(shares)} shares have expired", "info", "")
+            return
+        for share, agent in [(share, self.book.agent(share.agent_id)) for share in shares]:
+            words = f"the share {share.share_id} of agent {agent.hostname} has expired"
+            await self._publish("share.expired", words, "info", agent.host_id, share_id=share.share_id)
 
     async def _tell(self) -> None:
         now, changed = self.core.now(), []
@@ -118,8 +130,10 @@ class Upkeep:
             level = "warning" if is_off and not agent.has_shut_down else "info"
             await self._publish(f"agent.{agent.told}", words, level, agent.host_id)
 
-    async def _publish(self, kind: str, words: str, level: str, subject: str) -> None:
-        await self.core.events.publish(f"sharing.{kind}", words, level=level, subject=subject, source=SURFACE)
+    async def _publish(self, kind: str, words: str, level: str, subject: str, **facts: str) -> None:
+        await self.core.events.publish(
+            f"sharing.{kind}", words, level=level, subject=subject, source=SURFACE, data=facts
+        )
 
     async def prune(self) -> None:
         """Forget who followed links long ago, and install tokens that nobody asks about any more."""

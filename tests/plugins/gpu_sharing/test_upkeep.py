@@ -123,6 +123,35 @@ async def test_share_that_is_over_raises_its_agents_version_once(parts: Parts, u
     assert stored == (agent.config_version,)
 
 
+async def test_share_that_expires_is_told_of_once_and_not_again_after_a_restart(parts: Parts, upkeep: Upkeep) -> None:
+    agent = await parts.agent(hostname="gpu-box")
+    share = await parts.share(default_of(agent), expires_unix_us=parts.now() + 10_000_000)
+    await upkeep.look()
+    assert await parts.told() == []
+    parts.now.advance(10)
+    await upkeep.look()
+    await upkeep.look()
+    (event,) = await parts.told()
+    assert (event.kind, event.level, event.subject) == ("sharing.share.expired", "info", agent.host_id)
+    assert event.message == f"the share {share.share_id} of agent gpu-box has expired"
+    assert event.data == {"share_id": share.share_id}
+    parts.restart()
+    after = Upkeep(parts.core, parts.book)
+    await after.look()
+    await after.look()
+    assert len(await parts.told()) == 1
+
+
+async def test_many_shares_that_expire_at_once_are_one_sentence(parts: Parts, upkeep: Upkeep) -> None:
+    agent = await parts.agent()
+    for _ in range(11):
+        await parts.share(default_of(agent), expires_unix_us=parts.now() + 10_000_000)
+    await upkeep.look()
+    parts.now.advance(10)
+    await upkeep.look()
+    assert [event.message for event in await parts.told()] == ["11 shares have expired"]
+
+
 # ---------------------------------------------------------------- agents
 
 
