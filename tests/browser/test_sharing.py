@@ -37,6 +37,8 @@ UNNAMED = """[...document.querySelectorAll('a, button, input, select, summary, i
   .filter((node) => !(node.textContent.trim() || node.ariaLabel || node.labels?.length || node.hasAttribute('alt')))
   .map(node => node.outerHTML)"""
 OFF = "[plugins.gpu_sharing]\nenabled = false\n"
+WRITTEN_MS = 120_000
+"""What was used is written once a minute, and shown with the next look."""
 PASSWORD = "another good password"
 
 
@@ -330,6 +332,8 @@ def test_user_sees_their_own_alone_and_an_operator_everybodys_when_asked(
     uwe = seen_by(logged_in, "uwe", "user")
     open_sharing(uwe, site)
     expect(uwe.get_by_role("region", name="Agents")).to_contain_text("Press “Add an agent”")
+    expect(uwe.get_by_role("region", name="Shares")).to_contain_text("no worker yet that could be")
+    expect(uwe.get_by_role("region", name="Workers")).to_contain_text("add an agent first")
     expect(uwe.get_by_role("button", name="Add a worker")).to_be_disabled()
     expect(uwe.get_by_role("button", name="Share a worker")).to_be_disabled()
     expect(uwe.get_by_role("checkbox", name="Everybody's")).to_have_count(0)
@@ -381,7 +385,7 @@ def used(route: Route) -> None:
 def test_usage_is_summed_by_share_worker_or_person_and_given_as_csv(
     logged_in: Page, site: Served, box: SharingAgent
 ) -> None:
-    made = share_somewhere(logged_in, site)
+    share_somewhere(logged_in, site)
     logged_in.route("**/api/appliance/sharing/usage?*", used)
     open_sharing(logged_in, site)
     card = logged_in.get_by_role("region", name="Usage")
@@ -402,7 +406,9 @@ def test_usage_is_summed_by_share_worker_or_person_and_given_as_csv(
         card.get_by_role("link", name="usage.csv").click()
     assert download.value.suggested_filename == "usage.csv"
     assert "gpu_seconds" in download.value.path().read_text().partition("\n")[0]
-    assert made["code"]
+    card.get_by_role("radio", name="Worker").check()
+    real = rows(logged_in, "Usage").filter(has_text=re.compile(r"^(default|somewhere) on "))
+    expect(real.first).to_contain_text(re.compile(r"\d\.\d+"), timeout=WRITTEN_MS)
 
 
 def test_link_and_page_are_gone_while_the_plugin_is_off(page: Page, fresh: Served) -> None:

@@ -63,7 +63,7 @@ async function install() {
 }
 
 function show() {
-  shares.show(found.shares);
+  shares.show(found.shares, found.workers);
   workers.show(found.workers, found.agents);
   agents.show(found.agents);
   lonely.hidden = found.agents.some((agent) => !agent.is_local);

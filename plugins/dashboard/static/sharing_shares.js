@@ -53,7 +53,7 @@ function showLink(share) {
   close.addEventListener("click", () => dialog.close());
 }
 
-/** The card with all shares, kept by `show(shares)`; who may, revokes them. */
+/** The card with all shares, kept by `show(shares, workers)`; who may, revokes them. */
 export function sharesCard(mayWrite, shared) {
   function actions(share) {
     const code = rowButton("QR code", `QR code of share ${share.short_code}`, () => showLink(share));
@@ -80,8 +80,11 @@ export function sharesCard(mayWrite, shared) {
   ], (share) => share.share_id, actions);
   list.root.classList.add("sharing", "shares");
   const root = el("section", { class: "card wide", "aria-label": "Shares" }, el("header", {}, el("h2", {}, "Shares")), list.root);
-  const whenEmpty = mayWrite ? "Nothing is shared. Press “Share a worker” to get a link that lets somebody use one." : "Nothing of yours is shared. Your role, viewer, only reads.";
-  return { root, show: (shares) => list.show(shares, whenEmpty) };
+  function whenEmpty(workers) {
+    if (!mayWrite) return "Nothing of yours is shared. Your role, viewer, only reads.";
+    return workers.length ? "Nothing is shared. Press “Share a worker” to get a link that lets somebody use one." : "Nothing is shared, and there is no worker yet that could be.";
+  }
+  return { root, show: (shares, workers) => list.show(shares, whenEmpty(workers)) };
 }
 
 /** Ask for the terms of a share, make it, and show its link. `chosen`: the id of a worker, or empty. */

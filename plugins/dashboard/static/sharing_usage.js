@@ -53,7 +53,7 @@ export function usageCard(names, isAll, refresh) {
   const root = el("section", { class: "card wide", "aria-label": "Usage" },
     el("header", {}, el("h2", {}, "Usage"), csv),
     el("div", { class: "filters" }, choice("By", "usage-by", BY, chosen.by, choose("by")), choice("Time", "usage-days", SPANS, chosen.days, choose("days"))),
-    list.root, el("p", { class: "small muted section" }, "GPU hours: one GPU held for an hour is one. GiB hours: memory of GPUs that was in use. Bytes: through the relay of this host, both ways."));
+    list.root, el("p", { class: "small muted section" }, "GPU hours: one GPU held for an hour is one. GiB hours: memory of GPUs that was in use. Bytes: through the relay of this host, both ways. All of it is written once a minute."));
 
   function query() {
     const asked = isAll() ? { all: "true" } : {};

@@ -106,7 +106,7 @@ export function workersCard(mayWrite, shared, share) {
       agents = new Map(foundAgents.map((agent) => [agent.agent_id, agent]));
       add.disabled = !foundAgents.some((agent) => agent.gpus.length);
       const isBare = !foundAgents.some((agent) => agent.gpus.length);
-      list.show(found, isBare ? "No workers. They use the GPUs of an agent, and there is none with GPUs yet." : mayWrite ? "No workers. Add one to say which GPUs can be shared, and how much of them." : "No workers.");
+      list.show(found, isBare ? `No workers. They use the GPUs of an agent, and there is none with GPUs yet${mayWrite ? ": add an agent first" : ""}.` : mayWrite ? "No workers. Add one to say which GPUs can be shared, and how much of them." : "No workers.");
     },
   };
 }
