@@ -32,6 +32,8 @@ class Metering:
     """Returns what has passed through the relay of this host."""
     name: str = "usage-meter"
     meter: usage.Meter = field(factory=usage.Meter)
+    total: usage.Usage = field(factory=usage.Usage)
+    """Everything that the ledger holds."""
     _looked_at: dict[str, int] = field(factory=dict, init=False)
     """By worker, in microseconds since the epoch."""
     _energy: dict[str, int] = field(factory=dict, init=False)
@@ -42,6 +44,7 @@ class Metering:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Count until cancelled."""
+        self.total = await self.core.database.read(usage_store.total)
         task_status.started()
         write_at = trio.current_time() + WRITE_SECONDS
         try:
@@ -72,6 +75,7 @@ class Metering:
         except BaseException:
             self.meter.give_back(sums)
             raise
+        self.total = sum(sums.values(), self.total)
 
     def look(self) -> None:
         """Count what was used since the last look."""

@@ -47,3 +47,16 @@ def _lines(state: SharingState, metering: Metering) -> Iterator[str]:
         ("to_guests", sum(report.bytes_to_peer for report in reports)),
     ):
         yield f'appliance_sharing_relay_bytes_total{{direction="{direction}"}} {count}'
+    used = metering.total
+    for name, words, amount in (
+        ("gpu_seconds", "Time of whole GPUs that workers have used.", used.gpu_ms / 1000),
+        (
+            "vram_gib_seconds",
+            "GPU memory that workers have used, in GiB times seconds.",
+            used.vram_mib_ms / 1024 / 1000,
+        ),
+        ("energy_joules", "Energy that workers have used.", used.energy_mj / 1000),
+    ):
+        yield f"# HELP appliance_sharing_used_{name}_total {words}"
+        yield f"# TYPE appliance_sharing_used_{name}_total counter"
+        yield f"appliance_sharing_used_{name}_total {amount:g}"

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import trio
 from attrs import field, frozen
 from attrs.validators import and_, ge, gt, in_, le, matches_re, max_len, optional
 
@@ -12,12 +13,13 @@ from appliance.plugin import (
     Call,
     Forbidden,
     Kind,
+    NotAvailable,
     Role,
     Surface,
     to_unix_s,
 )
 
-from . import mig, qr, releases, share_routes, usage, usage_store
+from . import mig, push_told, qr, releases, share_routes, usage, usage_store
 from .callers import owner_of, seen_by
 from .models import SURFACE, Agent, Share, Worker
 from .state import SharingState
@@ -366,6 +368,21 @@ def _plan(plan: mig.Plan) -> dict[str, Any]:
         "commands": [["nvidia-smi", *step] for step in plan.steps],
         "words": plan.words,
     }
+
+
+# ---------------------------------------------------------------- push
+
+
+@api.get(f"{PREFIX}/push", caller=PERSON)
+async def push(call: Call[None]) -> dict[str, Any]:
+    """Tell how an agent is started so that it hears of changes within a second.
+
+    ``authorities_pem`` goes into a file on the agent's host, which ``SSL_CERT_FILE`` names.
+    """
+    state: SharingState = call.state
+    if not state.settings.push_proxy:
+        raise NotAvailable("not available because push_proxy is off in [plugins.gpu_sharing]: agents ask every 30 s")
+    return await trio.to_thread.run_sync(push_told.told, state.core, state.settings)
 
 
 # ---------------------------------------------------------------- usage

@@ -50,6 +50,13 @@ def totals(
     return [(str(name), Usage(**dict(zip(NAMES, values, strict=True)))) for name, *values in found]
 
 
+def total(connection: sqlite3.Connection) -> Usage:
+    """Return everything that was ever used."""
+    sums = ", ".join(f"coalesce(sum({name}), 0)" for name in NAMES)
+    found = connection.execute(f"SELECT {sums} FROM gpu_sharing_usage").fetchone()  # noqa: S608 (columns of our own)
+    return Usage(**dict(zip(NAMES, found, strict=True)))
+
+
 def _span(owners: tuple[str, ...] | None, from_unix_us: int, to_unix_us: int) -> dict[str, Any]:
     listed = None if owners is None else msgspec.json.encode(owners).decode()
     return {"owners": listed, "from": from_unix_us, "to": to_unix_us}

@@ -90,7 +90,10 @@ async def test_agent_as_it_is_hears_of_a_new_share_within_a_second(tmp_path: Pat
     async with running(tmp_path, config=PUSH.format(port=free_port)) as appliance:
         ana = await appliance.bearer("ana", Role.USER)
         agent = await registered(appliance, ana)
-        authorities = appliance.data_dir / "plugin-data" / "gpu_sharing" / "push" / "authorities.pem"
+        told = (await appliance.get(f"{SHARING}/push", headers=ana)).json
+        assert told["environment"]["HTTPS_PROXY"] == f"http://127.0.0.1:{free_port}"
+        authorities = tmp_path / "authorities.pem"
+        await trio.Path(authorities).write_text(told["authorities_pem"])
         stream = await trio.lowlevel.open_process(
             [
                 *("curl", "-sN", "--proxy", f"http://127.0.0.1:{free_port}", "--cacert", str(authorities)),
