@@ -117,9 +117,12 @@ class Connection:
     received: bytes = b""
 
     @classmethod
-    def open(cls, port: int) -> "Connection":
-        """Connect; over the loopback that takes no time worth waiting for elsewhere."""
-        sock = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS)
+    def open(cls, port: int, source: str = "127.0.0.1") -> "Connection":
+        """Connect; over the loopback that takes no time worth waiting for elsewhere.
+
+        :param source: the address to connect from, any of 127.0.0.0/8.
+        """
+        sock = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS, source_address=(source, 0))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return cls(sock)
 
@@ -143,14 +146,22 @@ class Connection:
         return False
 
 
-def hammer(port: int, requests: Sequence[bytes], *, connections: int, per_s: float | None = None) -> Beaten:
+def hammer(
+    port: int,
+    requests: Sequence[bytes],
+    *,
+    connections: int,
+    per_s: float | None = None,
+    sources: Sequence[str] = ("127.0.0.1",),
+) -> Beaten:
     """Send every request, over so many connections that are kept, each one at a time.
 
     :param per_s: when given, requests are due at this rate, and a latency counts from when its request was due; as
         fast as they are answered without.
+    :param sources: addresses to connect from, in turns.
     """
     selector = selectors.DefaultSelector()
-    idle = [Connection.open(port) for _ in range(connections)]
+    idle = [Connection.open(port, sources[number % len(sources)]) for number in range(connections)]
     for each in idle:
         selector.register(each.sock, selectors.EVENT_READ, each)
     everyone = list(idle)
