@@ -277,9 +277,10 @@ def test_worker_is_edited_disabled_enabled_and_deleted(logged_in: Page, site: Se
     with logged_in.expect_request(lambda one: one.method == "PATCH") as sent:
         dialog.get_by_role("button", name="Save").click()
     assert sent.value.post_data_json == {"vram_mb": 20480, "compute_percent": 25}
-    expect(row).to_contain_text(
-        re.compile("20.0 GiB of GPU memory, 25 % of compute.*advisory.*MPS|in use by", re.DOTALL)
-    )
+    expect(row).to_contain_text(re.compile("20.0 GiB of GPU memory, 25 % of compute.*advisory", re.DOTALL))
+    (limited,) = (one for one in asked(logged_in, site, "workers") if one["name"] == name)
+    assert limited["limits_reason"]
+    expect(row).to_contain_text(limited["limits_reason"])
     row.get_by_role("button", name="Edit worker edited").click()
     dialog.get_by_label("GPU memory in MiB").fill("")
     with logged_in.expect_request(lambda one: one.method == "PATCH") as sent:
