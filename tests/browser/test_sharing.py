@@ -17,6 +17,7 @@ from tests.browser.served import Served
 from tests.browser.sharing import (
     CONFIG,
     SLOW_MS,
+    asked,
     csrf,
     cut,
     fetch,
