@@ -91,9 +91,18 @@ def arguments(command: CommandSettings, worker: Worker, port: int) -> list[str]:
 
 
 def environment(
-    command: CommandSettings, worker: Worker, agent: Agent, *, identity: Identity, mark: str
+    command: CommandSettings,
+    worker: Worker,
+    agent: Agent,
+    *,
+    identity: Identity,
+    mark: str,
+    mps_pipe: Path | None = None,
 ) -> dict[str, str]:
-    """Return the variables of a command: bound to its GPUs by their ids, with MPS limits where a daemon is there."""
+    """Return the variables of a command: bound to its GPUs by their ids, with MPS limits where a daemon is there.
+
+    :param mps_pipe: the directory of our own control daemon, which wins over one of somebody else.
+    """
     found = {
         "PATH": os.environ.get("PATH", os.defpath),
         "LANG": os.environ.get("LANG", "C.UTF-8"),
@@ -101,8 +110,10 @@ def environment(
         MARK: mark,
         **visible(worker, agent),
     }
-    if has_mps(worker):
-        found |= mps(worker)
+    if mps_pipe is not None:
+        found |= mps(worker, mps_pipe)
+    elif has_foreign_mps(worker):
+        found |= mps(worker, MPS_PIPE)
     return found | dict(command.environment)
 
 
@@ -120,20 +131,31 @@ def visible(worker: Worker, agent: Agent) -> dict[str, str]:
     }
 
 
-def has_mps(worker: Worker) -> bool:
-    """Whether a worker wants MPS limits and a control daemon of NVIDIA is there to set them."""
+def has_foreign_mps(worker: Worker) -> bool:
+    """Whether a worker wants MPS limits and somebody else's control daemon seems to be where CUDA looks for one.
+
+    Anybody can make that path, so nothing is promised on its account.
+    """
     return worker.claim.is_fraction and worker.isolation_mode != "hard" and (MPS_PIPE / "control").exists()
 
 
-def mps(worker: Worker) -> dict[str, str]:
+def mps(worker: Worker, pipe: Path) -> dict[str, str]:
     """Return the variables by which MPS holds each process of a worker to its part."""
-    found = {"CUDA_MPS_PIPE_DIRECTORY": str(MPS_PIPE)}
+    found = {"CUDA_MPS_PIPE_DIRECTORY": str(pipe)}
     if worker.compute_percent is not None:
         found["CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"] = str(worker.compute_percent)
     if worker.vram_mb is not None:
         limits = (f"{place}={worker.vram_mb}M" for place in range(len(worker.gpu_ids)))
         found["CUDA_MPS_PINNED_DEVICE_MEM_LIMIT"] = ",".join(limits)
     return found
+
+
+def as_identity(argv: Sequence[str], identity: Identity, *options: str) -> list[str]:
+    """Return the command that runs another one as somebody, without new privileges."""
+    own = ["--no-new-privs", *options]
+    if not identity.is_own:
+        own += [f"--reuid={identity.uid}", f"--regid={identity.gid}", "--init-groups"]
+    return [SETPRIV, *own, "--", *argv] if shutil.which(SETPRIV) else list(argv)
 
 
 def start(
@@ -143,12 +165,8 @@ def start(
 
     To be called in the main thread: the kernel ends the process with the *thread* that started it.
     """
-    own = ["--no-new-privs", "--pdeathsig", "KILL"]
-    if not identity.is_own:
-        own += [f"--reuid={identity.uid}", f"--regid={identity.gid}", "--init-groups"]
-    wrapped = [SETPRIV, *own, "--", *argv] if shutil.which(SETPRIV) else list(argv)
     return subprocess.Popen(
-        wrapped,
+        as_identity(argv, identity, "--pdeathsig", "KILL"),
         env=dict(variables),
         cwd=folder,
         stdin=subprocess.DEVNULL,

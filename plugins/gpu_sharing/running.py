@@ -15,6 +15,7 @@ from attrs import define, field, frozen
 from . import launching
 from .life import WorkerStatus
 from .models import Agent, Worker
+from .mps import Mps, MpsState
 from .settings import CommandSettings, SharingSettings
 
 log = structlog.get_logger(__name__)
@@ -55,11 +56,13 @@ class _Wanted:
     worker: Worker
     agent: Agent
     identity: launching.Identity
+    mps_generation: int = 0
+    """Of the MPS daemon that holds it: once another answers, processes that it does not know are started anew."""
 
     @property
     def recipe(self) -> tuple[object, ...]:
         """Equal for what can go on as it runs."""
-        return self.argv, self.variables, self.identity
+        return self.argv, self.variables, self.identity, self.mps_generation
 
 
 @define(eq=False)
@@ -74,6 +77,8 @@ class _Process:
     """Why it does not, though it shall."""
     running: "subprocess.Popen[bytes] | None" = None
     recipe: tuple[object, ...] = ()
+    mps_generation: int = 0
+    """Of the MPS daemon under which it was started; 0: under none."""
     port: int = 0
     is_ready: bool = False
     restarts: int = 0
@@ -105,6 +110,7 @@ class Running:
     """Where what commands write is kept."""
     instance: str
     """Tells the workers of this appliance from those of another on the same host."""
+    mps: Mps
     name: str = "local-workers"
     _processes: dict[str, _Process] = field(factory=dict, init=False)
 
@@ -119,18 +125,25 @@ class Running:
         command = self.settings.command(worker.worker_id, worker.name)
         process.wanted, process.why = None, self._why_not(worker, command, is_there=is_there)
         if process.why or command is None:
+            self.mps.release(worker.worker_id)
             return
         identity = launching.identity_of(command)
         if isinstance(identity, str):
+            self.mps.release(worker.worker_id)
             process.why = identity
+            return
+        held = self.mps.want(worker, agent, identity) or MpsState()
+        if held.is_starting:
+            process.why = held.why
             return
         process.wanted = _Wanted(
             argv=tuple(launching.arguments(command, worker, 0)),
-            variables=tuple(sorted(self._variables(worker, agent, command, identity).items())),
+            variables=tuple(sorted(self._variables(worker, agent, command, identity, held.pipe).items())),
             command=command,
             worker=worker,
             agent=agent,
             identity=identity,
+            mps_generation=held.generation,
         )
 
     def _why_not(self, worker: Worker, command: CommandSettings | None, *, is_there: bool) -> str:
@@ -141,15 +154,21 @@ class Running:
         return "" if is_there else GPU_GONE
 
     def _variables(
-        self, worker: Worker, agent: Agent, command: CommandSettings, identity: launching.Identity
+        self,
+        worker: Worker,
+        agent: Agent,
+        command: CommandSettings,
+        identity: launching.Identity,
+        mps_pipe: Path | None,
     ) -> dict[str, str]:
         mark = f"{self.instance}:{worker.worker_id}"
-        return launching.environment(command, worker, agent, identity=identity, mark=mark)
+        return launching.environment(command, worker, agent, identity=identity, mark=mark, mps_pipe=mps_pipe)
 
     def forget_all_but(self, worker_ids: Container[str]) -> None:
         """Stop the workers that are not among these, and forget them once they have."""
         for worker_id, process in list(self._processes.items()):
             if worker_id not in worker_ids:
+                self.mps.release(worker_id)
                 process.wanted, process.why = None, "deleted"
                 if process.running is None:
                     del self._processes[worker_id]
@@ -162,6 +181,13 @@ class Running:
     def target(self, worker_id: str) -> tuple[str, int] | None:
         """Return where a worker answers, ``None`` while it does not run."""
         return self.state(worker_id).target
+
+    def is_held_by_mps(self, worker_id: str) -> bool:
+        """Whether a worker runs, and was started under the daemon of ours that answers now."""
+        process, held = self._processes.get(worker_id), self.mps.state(worker_id)
+        if process is None or process.running is None or held is None or not held.is_ready:
+            return False
+        return process.mps_generation == held.generation
 
     @property
     def uses_own_uid(self) -> bool:
@@ -214,7 +240,7 @@ class Running:
         finally:
             os.close(output)
         process.recipe, process.started_at, process.is_ready, process.probe_at = wanted.recipe, now, False, now
-        process.kill_at = math.inf
+        process.kill_at, process.mps_generation = math.inf, wanted.mps_generation
         log.info("worker.started", worker=process.worker_id, pid=process.running.pid, port=process.port)
 
     async def _ended(self, process: _Process, running: "subprocess.Popen[bytes]", now: float) -> None:
@@ -251,6 +277,7 @@ class Running:
                     await self._step(process)
                 await trio.sleep(LOOK_SECONDS / 4)
         await self._sweep(f"{self.instance}:*")
+        self.mps.release_all()
 
     async def _sweep(self, mark: str) -> None:
         """Kill what is left of a worker, also what has left its session."""

@@ -18,6 +18,7 @@ from .local import LocalHost
 from .metering import Metering
 from .mig import MigPlanner
 from .models import Agent, Share, Worker
+from .mps import Mps
 from .overview import section
 from .plans import Plan
 from .pushing import AgentChanges
@@ -53,7 +54,7 @@ def build(core: Core) -> Parts:
         licensing=licensing,
         releases=Releases(core.folder / "releases"),
         mig=MigPlanner(core),
-        limits=Enforcement().limits,
+        limits=Enforcement(here.running).limits,
         serve=here.serve,
         withdraw=here.withdraw,
         passed=here.relaying.passed,
@@ -84,7 +85,8 @@ class _Here:
 
     @classmethod
     def of(cls, core: Core, settings: SharingSettings, book: Book) -> "_Here":
-        running = Running(settings, core.folder / "workers", core.host_id)
+        mps = Mps(core.folder / "mps", core.host_id)
+        running = Running(settings, core.folder / "workers", core.host_id, mps)
         relaying = Relaying(core, settings, book, running.target)
         bookings = Bookings(core, lambda worker: settings.command(worker.worker_id, worker.name) is not None)
         book.hold, book.let_go = bookings.hold, bookings.let_go
@@ -93,7 +95,7 @@ class _Here:
             metering.note(share)
         local = LocalHost(core, book, bookings, relaying, running)
         relays = [relaying.relay, relaying.entrances]
-        return cls(relaying, running, metering, [*relays, running, bookings, local, metering])
+        return cls(relaying, running, metering, [*relays, mps, running, bookings, local, metering])
 
     def serve(self, share: Share) -> int | None:
         self.metering.note(share)

@@ -1,0 +1,83 @@
+"""Where an MPS control daemon keeps its pipe and its log: in directories that its own user alone can enter."""
+
+import os
+import shutil
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import structlog
+from attrs import frozen
+
+from .launching import Identity
+
+log = structlog.get_logger(__name__)
+
+SOCKET_PATH_BYTES: Final = 107
+"""Of a Unix socket, without its end (unix(7))."""
+LONGEST_SOCKET: Final = "control_privileged"
+PARENT: Final = "appliance-mps"
+
+
+@frozen(kw_only=True)
+class Folder:
+    """The directories of one daemon."""
+
+    base: Path
+    """Ours; nobody else can put anything into it."""
+
+    @property
+    def pipe(self) -> Path:
+        """Through which the daemon and its clients speak."""
+        return self.base / "pipe"
+
+    @property
+    def log(self) -> Path:
+        """What it writes down."""
+        return self.base / "log"
+
+    def remove(self) -> None:
+        """Take the directories away; what cannot be removed is said."""
+        try:
+            shutil.rmtree(self.base)  # follows no links, whatever the daemon's user has put there
+        except OSError as error:
+            log.warning("mps.folder_not_removed", folder=str(self.base), reason=str(error))
+
+
+def make_folder(key: str, identity: Identity, *, own: Path, run: Path, instance: str) -> Folder:
+    """Make a daemon's directories anew, each 0700 and its user's.
+
+    :param own: the folder for daemons of our own user; one of another user, which cannot enter it, has its directories
+        below ``run``, and so has one whose path would be too long for a socket.
+    :raises OSError: they cannot be made, or something that is not ours is in their place.
+    """
+    folder = Folder(base=own / key)
+    if not identity.is_own or _is_too_long(folder):
+        folder = Folder(base=run / PARENT / instance.replace("-", "")[:16] / key)
+        for parent in (folder.base.parent.parent, folder.base.parent):
+            _make_parent(parent)
+    if _is_too_long(folder):
+        raise OSError(0, "its path is too long for a socket", str(folder.base))
+    with suppress(FileNotFoundError):
+        shutil.rmtree(folder.base)
+    folder.base.mkdir(mode=0o711)
+    folder.base.chmod(0o711)  # whatever the umask: its user passes through
+    for path in (folder.pipe, folder.log):
+        path.mkdir(mode=0o700)
+        if not identity.is_own:
+            os.chown(path, identity.uid, identity.gid, follow_symlinks=False)
+    return folder
+
+
+def _is_too_long(folder: Folder) -> bool:
+    return len(os.fsencode(folder.pipe / LONGEST_SOCKET)) > SOCKET_PATH_BYTES
+
+
+def _make_parent(path: Path) -> None:
+    with suppress(FileExistsError):
+        path.mkdir(mode=0o711)
+        path.chmod(0o711)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o022:
+        raise OSError(0, "is not a directory of ours alone", str(path))
