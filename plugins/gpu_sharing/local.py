@@ -84,7 +84,10 @@ class LocalHost:
             await self.book.put_local(agent)
 
     def _gpus(self) -> tuple[Gpu, ...]:
-        known = [each for each in self.core.inventory.gpus(self.core.host_id) if each.present]
+        here = [each for each in self.core.inventory.gpus(self.core.host_id) if each.present]
+        # What has instances runs nothing itself.
+        divided = {each.gpu.parent_gpu_id for each in here}
+        known = [each for each in here if each.gpu_id not in divided]
         return tuple(
             Gpu(
                 gpu_id=each.gpu_id,

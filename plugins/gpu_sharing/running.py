@@ -176,7 +176,7 @@ class Running:
     def state(self, worker_id: str) -> WorkerState:
         """Return how a worker is."""
         process = self._processes.get(worker_id)
-        return WorkerState(why=launching.NO_COMMAND) if process is None else process.state()
+        return WorkerState(status=WorkerStatus.PENDING, why=STARTING) if process is None else process.state()
 
     def target(self, worker_id: str) -> tuple[str, int] | None:
         """Return where a worker answers, ``None`` while it does not run."""

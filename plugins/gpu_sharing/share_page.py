@@ -95,6 +95,23 @@ HEADERS: Final = (
     ("X-Robots-Tag", "noindex"),
     ("Vary", "Accept"),
 )
+MISSING: Final = f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="robots" content="noindex">
+<title>No share here</title>
+<style>{_STYLE}</style>
+</head>
+<body>
+<main>
+<h1>No share here</h1>
+<p>This link leads nowhere: it is mistyped, or the share was deleted. Ask whoever gave it to you for another one.</p>
+</main>
+</body>
+</html>
+"""
 PAGE: Final = f"""<!doctype html>
 <html lang="en">
 <head>

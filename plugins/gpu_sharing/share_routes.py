@@ -102,12 +102,17 @@ async def follow(call: Call[None]) -> Answer:
     HEAD never counts. Misses are limited by address, so that codes cannot be tried out.
     """
     state: SharingState = call.state
-    share = _behind(call)
-    worker, agent = _parts(state, share)
     is_used = call.head.method != "HEAD"
-    if is_used and "text/html" in (call.head.header(b"accept") or "").lower():
-        headers = share_page.HEADERS
-        return Answer(model=share_page.PAGE, content_type="text/html; charset=utf-8", headers=headers)
+    is_browser = is_used and "text/html" in (call.head.header(b"accept") or "").lower()
+    try:
+        share = _behind(call)
+    except NotFound:
+        if is_browser:
+            return _page(share_page.MISSING, status=404)
+        raise
+    if is_browser:
+        return _page(share_page.PAGE)
+    worker, agent = _parts(state, share)
     if is_used:
         address = address_of(call)
         await state.book.use(share.short_code, address)
@@ -123,6 +128,11 @@ async def follow(call: Call[None]) -> Answer:
         if why:
             return Answer(model={"error": why, "hint": ""}, status=410, headers=NO_STORE)
     return Answer(model=public_share(share, worker, agent), headers=NO_STORE)
+
+
+def _page(text: str, status: int = 200) -> Answer:
+    headers = share_page.HEADERS
+    return Answer(model=text, status=status, content_type="text/html; charset=utf-8", headers=headers)
 
 
 def networks(texts: list[str]) -> tuple[str, ...]:

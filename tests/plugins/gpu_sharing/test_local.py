@@ -169,3 +169,11 @@ async def test_worker_without_a_command_says_so(tmp_path: Path) -> None:
         found = await worker(appliance, status="stopped")
         assert found["why"] == "no command configured"
         assert appliance.state.ledger.free("GPU-0").milli_gpu == 1000  # and it keeps nobody else from its GPU
+
+
+async def test_browser_at_a_link_that_leads_nowhere_is_told_so_in_a_page(appliance: RunningAppliance) -> None:
+    reply = await appliance.get("/s/0000000000000000", headers={"Accept": "text/html"})
+    assert (reply.status, reply.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "leads nowhere" in reply.text
+    told = await appliance.get("/s/0000000000000000")
+    assert (told.status, set(told.json)) == (404, {"error", "hint"})

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import re
 
-from plugins.gpu_sharing.share_page import HEADERS, PAGE, POLICY
+from plugins.gpu_sharing.share_page import HEADERS, MISSING, PAGE, POLICY
 
 
 def directives() -> dict[str, str]:
@@ -42,3 +42,9 @@ def test_share_is_fetched_as_json_and_on_the_button_alone() -> None:
     assert 'Accept: "application/json"' in after
     assert "innerHTML" not in script, "what it shows is text"
     assert not re.search(r"[^\x00-\x7f]", PAGE)
+
+
+def test_page_of_a_link_that_leads_nowhere_needs_nothing_either() -> None:
+    (style,) = re.findall(r"<style>(.*?)</style>", MISSING, re.DOTALL)
+    assert style in PAGE
+    assert "<script" not in MISSING
