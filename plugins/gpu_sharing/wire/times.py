@@ -9,6 +9,8 @@ from appliance.plugin import BadInput
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _US: Final = timedelta(microseconds=1)
+_LAST_UNIX_US: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _US
+"""The last moment that can be written in UTC."""
 _CHARACTERS_MAX: Final = 64
 _FORM: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,30})?)?"
@@ -58,7 +60,10 @@ def _read(text: str) -> int:
 def _read_short(text: str) -> int:
     if not _FORM.fullmatch(text):
         raise ValueError(EXPECTED)
-    return (datetime.fromisoformat(text.upper().replace(",", ".")) - _EPOCH) // _US
+    unix_us = (datetime.fromisoformat(text.upper().replace(",", ".")) - _EPOCH) // _US
+    if unix_us > _LAST_UNIX_US:  # 9999-12-31T23:59:59-14:00 can be read, but not written in UTC
+        raise ValueError(EXPECTED)
+    return unix_us
 
 
 def check_time(instance: Any, attribute: Any, value: str) -> None:
