@@ -16,18 +16,20 @@ def owner_of(call: Call[Any], core: Core, book: Book) -> str:
     """Return whose things a call is about: a person's id, empty for the appliance's own.
 
     :raises NotAuthenticated: the agent that calls, or its owner, is gone.
-    :raises Forbidden: the owner may only look (role viewer), and the call changes something.
+    :raises Forbidden: the owner may only look (role viewer), and the call changes something; or the agent has no owner,
+        since it was installed with an administrator's key: a host's secret must not open what is the appliance's own.
     """
     caller = call.caller
     if caller.kind is not Kind.AGENT:
         return caller.subject if caller.kind in (Kind.SESSION, Kind.PAT) else ""
     owner = own_agent(call, book).owner
-    if owner:
-        person = core.people.get(owner)
-        if person is None:
-            raise NotAuthenticated("the person that this agent belongs to is gone", hint="register it anew")
-        if call.head.method not in ("GET", "HEAD") and person.role < Role.USER:
-            raise Forbidden("the person that this agent belongs to may only look", hint="ask for role user")
+    if not owner:
+        raise Forbidden("this agent belongs to no person, so it acts for none", hint="send a personal access token")
+    person = core.people.get(owner)
+    if person is None:
+        raise NotAuthenticated("the person that this agent belongs to is gone", hint="register it anew")
+    if call.head.method not in ("GET", "HEAD") and person.role < Role.USER:
+        raise Forbidden("the person that this agent belongs to may only look", hint="ask for role user")
     return owner
 
 

@@ -309,6 +309,40 @@ async def test_viewer_looks_and_changes_nothing_nor_does_a_viewers_agent(
     assert (await one.report())["success"] is True, "it still reports"
 
 
+async def test_agent_unregisters_itself_also_when_its_owner_may_only_look_or_is_gone(
+    ana: Caller, appliance: RunningAppliance
+) -> None:
+    one, other = await agent(ana), await agent(ana)
+    people = appliance.state.people
+    owner = people.find("ana").person_id
+    await people.set_role(owner, Role.VIEWER)
+    assert (await one.send("DELETE", other.path)).status == 404
+    assert (await one.send("DELETE", one.path)).status == 200
+    await people.remove(owner)
+    assert (await other.get("/api/v1/workers")).status == 401
+    assert (await other.send("DELETE", other.path)).status == 200
+
+
+async def test_agent_that_belongs_to_no_person_reaches_nothing_of_the_appliances_own(
+    appliance: RunningAppliance,
+) -> None:
+    made = await appliance.control("POST", "/api/v1/tokens/generate", {"type": "agent_install"})
+    one = (await register(appliance, made.json["token"])).json
+    bearer = {"Authorization": f"Bearer {one['agent_secret']}"}
+    own = f"/api/v1/agents/{one['agent_id']}"
+    assert (await appliance.get(f"{own}/config", headers=bearer)).status == 200
+    for path in ("/api/v1/agents", "/api/v1/workers", "/api/v1/shares", own):
+        assert (await appliance.get(path, headers=bearer)).status == 403, path
+    (local,) = [
+        each
+        for each in (await appliance.control("GET", "/api/v1/agents")).json["agents"]
+        if each["agent_id"] not in own
+    ]
+    share = {"agent_id": local["agent_id"], "name": "mine", "listen_port": 9100}
+    assert (await appliance.post("/api/v1/workers", share, headers=bearer)).status == 403
+    assert (await appliance.request("DELETE", own, headers=bearer)).status == 200
+
+
 async def test_slashes_are_folded_as_clients_with_a_slash_at_the_end_of_their_base_send_them(ana: Caller) -> None:
     one = await agent(ana)
     assert (await ana.read("//api/v1/agents"))["agents"][0]["agent_id"] == one.agent_id
