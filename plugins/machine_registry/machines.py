@@ -17,6 +17,8 @@ from .models import Found, Inference, Machine, Metrics, Pool
 MACHINES_MAX: Final = 20_000
 WRITTEN_AT_ONCE: Final = 250
 """Machines whose beats are put into one transaction: a millisecond in which nobody else is served."""
+FOUND_MAX: Final = 200
+"""Findings that wait to be told, between two looks of the watch; further ones are left out."""
 TURNS_SECONDS: Final = 600
 """Senders that take turns more slowly than this are one that moves."""
 
@@ -377,7 +379,10 @@ class Machines:
             self._find("two_agents", machine, words, senders=senders)
 
     def _find(self, kind: str, machine: Machine, words: str, **data: object) -> None:
-        if len(self.found) < self.most:
+        # Each is told on its own: whoever holds a token must not keep the watch from telling of other machines.
+        if len(self.found) < FOUND_MAX and not any(
+            each.kind == kind and each.machine.key == machine.key for each in self.found
+        ):
             self.found.append(Found(kind=kind, machine=machine, words=words, data=data))
 
     def _refuse_too_many(self, key: Key) -> None:

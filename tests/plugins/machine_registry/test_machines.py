@@ -204,6 +204,15 @@ async def test_two_agents_with_one_id_are_found_by_their_taking_turns(parts: Par
     assert "192.0.2.2" in parts.machines.found[0].words
 
 
+async def test_agent_that_claims_to_be_two_is_one_finding_until_it_is_told(parts: Parts) -> None:
+    machine = await parts.ready()
+    for number in range(1000):
+        parts.machines.beat(machine, beat(f"192.0.2.{number % 2}"))
+    for count in range(1, 20):
+        await parts.register(gpu_count=count)
+    assert [found.kind for found in parts.machines.found] == ["two_agents", "gpu_count_changed"]
+
+
 async def test_agent_that_moves_and_comes_back_after_long_is_one_agent(parts: Parts) -> None:
     machine = await parts.ready()
     for sender in ("192.0.2.1", "192.0.2.2", "192.0.2.1", "192.0.2.2", "192.0.2.1"):
