@@ -23,6 +23,8 @@ CODE_CHARACTERS: Final = 16
 CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 TYPED_CHARACTERS_MAX: Final = 64
 """More hyphens than anybody writes into 16 characters."""
+KNOWN_MAX: Final = 65_536
+"""Dead codes that are not worked out anew."""
 
 _CODE: Final = re.compile(f"[{CROCKFORD}]{{{CODE_CHARACTERS}}}")
 _MEANT: Final = str.maketrans({"I": "1", "L": "1", "O": "0", "-": None})
@@ -51,9 +53,19 @@ class DeadCodes:
     """
 
     _key: bytes = field(factory=lambda: secrets.token_bytes(32), repr=False)
+    _known: dict[str, str] = field(factory=dict, init=False, repr=False, eq=False)
+    """By worker: nearly all are sent theirs with every answer."""
 
     def code(self, worker_id: str) -> str:
         """Return the worker's dead code."""
+        known = self._known.get(worker_id)
+        if known is None:
+            if len(self._known) >= KNOWN_MAX:
+                self._known.clear()
+            known = self._known[worker_id] = self._made(worker_id)
+        return known
+
+    def _made(self, worker_id: str) -> str:
         digest = hmac.digest(self._key, worker_id.encode("utf-8", "surrogatepass"), hashlib.sha256)
         bits = int.from_bytes(digest[: CODE_CHARACTERS * 5 // 8])
         return "".join(CROCKFORD[bits >> shift & 31] for shift in range(0, CODE_CHARACTERS * 5, 5))

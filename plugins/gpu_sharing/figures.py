@@ -13,6 +13,8 @@ from .lineprotocol import Point, Value
 
 MIB: Final = 2**20
 MEMORY_MB_MAX: Final = 2**40
+KEPT: Final = ("gpu_metrics", "system_metrics")
+"""What lines begin with whose figures are kept; the status itself tells more of workers."""
 RESTARTS_MAX: Final = 2**31
 CONNECTIONS_MAX: Final = 1_000_000
 
