@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 import structlog
-from attrs import define
+from attrs import define, field
 
 from appliance.plugin import ApplianceError, Core, GpuSample, HostSample
 
@@ -28,6 +28,8 @@ class Intake:
     book: Book
     gpus_changed: Callable[[Agent], None]
     """Told of agents whose GPUs are others than before."""
+    _unstored: dict[str, dict[str, Worker]] = field(factory=dict, init=False)
+    """By agent, the workers whose reported state is in memory but could not be stored: the next report stores it."""
 
     async def take(self, agent: Agent, report: AgentStatusReportRequest, *, reported_from: str) -> None:
         """Take a status report. A state that has changed is durable before this returns; that it came is not."""
@@ -44,8 +46,17 @@ class Intake:
             agent.gpus = gpus
             self.gpus_changed(agent)
         agent.has_shut_down = has_shut_down
-        if changed or is_other:
-            await self.book.store_agent(agent, changed)
+        left = self._unstored.pop(agent.agent_id, None)
+        if changed or is_other or left is not None:
+            await self._store(agent, (left or {}) | {worker.worker_id: worker for worker in changed})
+
+    async def _store(self, agent: Agent, workers: dict[str, Worker]) -> None:
+        try:
+            await self.book.store_agent(agent, workers.values())
+        except BaseException:
+            if agent in self.book.agents():
+                self._unstored[agent.agent_id] = self._unstored.get(agent.agent_id, {}) | workers
+            raise
 
     def _follow(self, worker: Worker, report: WorkerStatusReport) -> bool:
         """Take over what a report says of a worker; return whether that has to be stored."""

@@ -50,6 +50,25 @@ async def test_worker_that_a_report_leaves_out_is_as_it_was(ana: Caller) -> None
     assert await one.shown_worker() == before
 
 
+async def test_state_that_could_not_be_stored_is_stored_with_the_next_report(
+    ana: Caller, appliance: RunningAppliance
+) -> None:
+    one, database = await agent(ana), appliance.state.database
+    refuse = "BEGIN SELECT RAISE(ABORT, 'no'); END"
+    await database.write(lambda conn: conn.execute(f"CREATE TRIGGER no BEFORE UPDATE ON gpu_sharing_worker {refuse}"))
+    body = {"timestamp": AT, "gpus": [], "workers": [one.says()]}
+    assert (await one.send("POST", f"{one.path}/status", body)).status == 500
+
+    def stored() -> str:
+        sql = "SELECT status FROM gpu_sharing_worker WHERE worker_id = ?"
+        return str(database.read_now(lambda conn: conn.execute(sql, (one.default,)).fetchone()[0]))
+
+    assert stored() == "pending"
+    await database.write(lambda conn: conn.execute("DROP TRIGGER no"))
+    await one.report([one.says()])
+    assert stored() == "running"
+
+
 async def test_gpu_is_used_by_its_running_worker_whatever_the_agent_says(ana: Caller) -> None:
     one = await agent(ana)
     said = [{"gpu_id": "GPU-0", "used_by_worker": None}]
