@@ -57,6 +57,8 @@ class Book:
     """Books what a worker of this host holds; raises `Conflict` where something else has it."""
     let_go: Callable[[str], Awaitable[None]] | None = None
     """Gives back what a worker of this host held."""
+    dropped: Callable[[str], object] = lambda share_id: None
+    """Told of every share that is deleted, with its worker or its agent too, as soon as it is; must be quick."""
     unwritten: set[str] = field(factory=set, init=False)
     """Ids of agents that were heard of since the last writing."""
     _agents: dict[str, Agent] = field(factory=dict, init=False)
@@ -547,6 +549,7 @@ class Book:
         self._shares.pop(share.share_id, None)
         self._by_code.pop(share.short_code, None)
         self._of_worker.get(share.worker_id, {}).pop(share.share_id, None)
+        self.dropped(share.share_id)
 
 
 def _is_of(owner: str, wanted: Owner) -> bool:

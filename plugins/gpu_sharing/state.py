@@ -55,6 +55,10 @@ class SharingState:
     redeemed: Callable[[Share, str], None] = lambda share, address: None
     """Tells the relay that an address has followed a share's link."""
 
+    def __attrs_post_init__(self) -> None:
+        # Not by those who delete: a share that is made while its worker waits to be deleted goes with it, too.
+        self.book.dropped = self.withdraw
+
     def status(self, agent: Agent) -> life.AgentStatus:
         """Return what an agent is now."""
         return life.agent_status(
@@ -74,21 +78,14 @@ class SharingState:
 
     async def forget(self, agent: Agent) -> None:
         """Delete an agent with all that hangs on it."""
-        shares = [share.share_id for worker_id in agent.workers for share in self.book.shares_of(worker_id)]
         await self.book.delete_agent(agent)
-        for share_id in shares:
-            self.withdraw(share_id)
         await self.core.series.forget(agent.host_id)
         await forget_host(self.core, self.book, agent)
 
     async def forget_worker(self, agent: Agent, worker: Worker) -> None:
         """Delete a worker with its shares."""
-        shares = [share.share_id for share in self.book.shares_of(worker.worker_id)]
         await self.book.delete_worker(agent, worker)
-        for share_id in shares:
-            self.withdraw(share_id)
 
     async def forget_share(self, share: Share) -> None:
         """Delete a share; whoever is connected through it is cut off."""
         await self.book.delete_share(share)
-        self.withdraw(share.share_id)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from attrs import evolve
 
 from appliance.credentials.kinds import Kind
@@ -231,6 +232,25 @@ async def test_share_that_is_deleted_meanwhile_does_not_come_back(parts: Parts) 
     )
     assert [type(each) for each in failures] == [NotFound]
     assert snapshot(parts)[2] == []
+
+
+async def test_every_share_that_goes_is_told_of_also_one_made_while_its_worker_was_to_be_deleted(parts: Parts) -> None:
+    one = await parts.agent()
+    first, second = await parts.worker(one), default_of(one)
+    dropped: list[str] = []
+    parts.book.dropped = dropped.append
+    alone, late, with_agent = [await parts.share(worker) for worker in (first, first, second)]
+    await parts.book.delete_share(alone)
+    assert dropped == [alone.share_id]
+    made = parts.new_share(first)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(parts.book.create_share, made)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(parts.book.delete_worker, one, first)
+    assert sorted(dropped[1:]) == sorted([late.share_id, made.share_id])
+    await parts.book.delete_agent(one)
+    assert dropped[3:] == [with_agent.share_id]
+    assert parts.book.shares() == []
 
 
 async def test_report_that_comes_while_a_worker_is_changed_undoes_nothing(parts: Parts) -> None:
