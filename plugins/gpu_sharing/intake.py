@@ -74,7 +74,7 @@ class Intake:
 
     async def lines(self, agent: Agent, text: str, at_unix_us: int) -> None:
         """Keep the figures of line protocol; a line that cannot be read costs itself."""
-        read = lineprotocol.read_lines(text)
+        read = lineprotocol.read_lines(text, figures.KEPT)
         if read.refused:
             log.debug("agent.lines_not_read", agent=agent.agent_id, count=read.refused, faults=read.faults)
         found = figures.of_points(
@@ -131,18 +131,24 @@ def _gpus(agent: Agent, reported: list[GpuStatus]) -> tuple[Gpu, ...]:
     """Return an agent's GPUs with what a report says anew of their drivers; none comes or goes by a report."""
     said = {each.gpu_id.lower(): each for each in reported}
     gpus = tuple(_merged(gpu, said.get(gpu.gpu_id.lower())) for gpu in agent.gpus)
-    return agent.gpus if gpus == agent.gpus else gpus
+    return agent.gpus if all(new is old for new, old in zip(gpus, agent.gpus, strict=True)) else gpus
 
 
 def _merged(gpu: Gpu, said: GpuStatus | None) -> Gpu:
     if said is None:
         return gpu
+    index = gpu.gpu_index if said.gpu_index is None else said.gpu_index
+    model, vram_mb = said.model or gpu.model, said.vram_mb or gpu.vram_mb
+    driver, cuda = said.driver_version or gpu.driver_version, said.cuda_version or gpu.cuda_version
+    known = gpu.gpu_index, gpu.model, gpu.vram_mb, gpu.driver_version, gpu.cuda_version
+    if known == (index, model, vram_mb, driver, cuda):  # as nearly always, and cheaper than a new one
+        return gpu
     return Gpu(
         gpu_id=gpu.gpu_id,
-        gpu_index=gpu.gpu_index if said.gpu_index is None else said.gpu_index,
+        gpu_index=index,
         vendor=gpu.vendor,
-        model=said.model or gpu.model,
-        vram_mb=said.vram_mb or gpu.vram_mb,
-        driver_version=said.driver_version or gpu.driver_version,
-        cuda_version=said.cuda_version or gpu.cuda_version,
+        model=model,
+        vram_mb=vram_mb,
+        driver_version=driver,
+        cuda_version=cuda,
     )

@@ -1,6 +1,6 @@
 """Counts what workers use while they run: their GPUs' time and memory, energy, and the bytes of their guests."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 import structlog
@@ -20,6 +20,10 @@ log = structlog.get_logger(__name__)
 LOOK_SECONDS: Final = 10.0
 WRITE_SECONDS: Final = 60.0
 GRACE_SECONDS: Final = 2.0
+AGENTS: Final = 20
+"""So many are looked at without a pause."""
+ROWS: Final = 2_000
+"""So many are written in one transaction: other writes wait for it."""
 
 
 @define(eq=False)
@@ -49,7 +53,8 @@ class Metering:
         write_at = trio.current_time() + WRITE_SECONDS
         try:
             while True:
-                self.look()
+                for _ in self._look():  # thousands of agents hold nobody up
+                    await trio.lowlevel.checkpoint()
                 if trio.current_time() >= write_at:
                     write_at = trio.current_time() + WRITE_SECONDS
                     await self._write_or_keep()
@@ -67,23 +72,32 @@ class Metering:
 
     async def write(self) -> None:
         """Add what was counted to the ledger."""
-        sums = self.meter.take()
-        if not sums:
-            return
-        try:
-            await self.core.database.write(lambda connection: usage_store.add(connection, sums))
-        except BaseException:
-            self.meter.give_back(sums)
-            raise
+        rows = list(self.meter.take().items())
+        for begin in range(0, len(rows), ROWS):
+            try:
+                await self._add(dict(rows[begin : begin + ROWS]))
+            except BaseException:
+                self.meter.give_back(dict(rows[begin:]))
+                raise
+
+    async def _add(self, sums: Mapping[usage.Account, usage.Usage]) -> None:
+        await self.core.database.write(lambda connection: usage_store.add(connection, sums))
         self.total = sum(sums.values(), self.total)
 
     def look(self) -> None:
         """Count what was used since the last look."""
+        for _ in self._look():
+            pass
+
+    def _look(self) -> Iterator[None]:
+        """Count, and yield now and then; what shares have passed is counted at once, while their reports are new."""
         now = self.core.now()
         reports = {report.share_id: report for report in self.reports()}
-        for agent in self.book.agents():
-            self._agent(agent, reports, now)
         self._guests(reports, now)
+        for number, agent in enumerate(self.book.agents(), 1):
+            self._agent(agent, reports, now)
+            if number % AGENTS == 0:
+                yield
         known = {worker.worker_id for worker in self.book.workers()}
         self._looked_at = {worker_id: at for worker_id, at in self._looked_at.items() if worker_id in known}
 
@@ -138,10 +152,14 @@ class Metering:
     ) -> dict[tuple[str, str], int]:
         """Return each worker's part of what its GPUs drew; those that share one share it evenly."""
         parts: dict[tuple[str, str], int] = {}
+        users: dict[str, dict[str, int]] = {gpu_id: {} for gpu_id in samples}
+        for each in running:
+            for gpu_id in each.gpu_ids:
+                if gpu_id in users:
+                    users[gpu_id][each.worker_id] = 1
         for gpu_id, sample in samples.items():
-            users = {each.worker_id: 1 for each in running if gpu_id in each.gpu_ids}
             drawn = self._drawn(series_id(agent, gpu_id), sample, elapsed_ms)
-            for worker_id, part in usage.parts_of(drawn, users).items():
+            for worker_id, part in usage.parts_of(drawn, users[gpu_id]).items():
                 parts[worker_id, gpu_id] = part
         return parts
 
@@ -156,6 +174,8 @@ class Metering:
     def _connected(self, worker: Worker, reports: Mapping[str, ShareReport]) -> dict[str, int]:
         """Return how many are connected, by share; those of other hosts can be told apart only where there is one."""
         shares = list(self.book.shares_of(worker.worker_id))
+        if not shares:
+            return {}
         counted = {
             share.share_id: reports[share.share_id].connections_live for share in shares if share.share_id in reports
         }

@@ -67,7 +67,11 @@ class Upkeep:
     async def _end_workers(self) -> None:
         now = self.book.clock()
         for agent in self.book.agents():
-            ended = [worker for worker in agent.workers.values() if self._has_stopped(agent, worker, now)]
+            ended = [
+                worker
+                for worker in agent.workers.values()
+                if worker.status == "stopping" and self._has_stopped(agent, worker, now)
+            ]
             for worker in ended:
                 worker.status, worker.pid, worker.connections = life.WorkerStatus.STOPPED.value, None, {}
             if ended:
@@ -75,7 +79,7 @@ class Upkeep:
 
     @staticmethod
     def _has_stopped(agent: Agent, worker: Worker, now: int) -> bool:
-        if worker.status != life.WorkerStatus.STOPPING or agent.is_local:  # our own runner tells what it does
+        if agent.is_local:  # our own runner tells what it does
             return False
         if worker.stopping_since_us is None:  # it was stopping when we started
             worker.stopping_since_us = now

@@ -12,7 +12,7 @@ import io
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from attrs import astuple, define, field, fields, frozen
+from attrs import define, field, fields, frozen
 from attrs.validators import ge
 
 from .wire.times import iso_of
@@ -36,11 +36,16 @@ class Usage:
     bytes_to_guests: int = field(default=0, validator=ge(0))
 
     def __add__(self, other: "Usage") -> "Usage":
-        sums = (one + two for one, two in zip(astuple(self), astuple(other), strict=True))
-        return Usage(**dict(zip(NAMES, sums, strict=True)))
+        return Usage(
+            gpu_ms=self.gpu_ms + other.gpu_ms,
+            vram_mib_ms=self.vram_mib_ms + other.vram_mib_ms,
+            energy_mj=self.energy_mj + other.energy_mj,
+            bytes_from_guests=self.bytes_from_guests + other.bytes_from_guests,
+            bytes_to_guests=self.bytes_to_guests + other.bytes_to_guests,
+        )
 
     def __bool__(self) -> bool:
-        return any(astuple(self))
+        return bool(self.gpu_ms or self.vram_mib_ms or self.energy_mj or self.bytes_from_guests or self.bytes_to_guests)
 
 
 NAMES: Final = tuple(one.name for one in fields(Usage))
@@ -113,8 +118,10 @@ def divided(usage: Usage, weights: Mapping[str, int]) -> dict[str, Usage]:
 
     :param weights: by share, how many are connected.
     """
-    parts = {name: parts_of(getattr(usage, name), weights) for name in NAMES}
     shares = [share for share, weight in weights.items() if weight > 0]
+    if len(shares) <= 1:
+        return dict.fromkeys(shares, usage)
+    parts = {name: parts_of(getattr(usage, name), weights) for name in NAMES}
     return {share: Usage(**{name: parts[name][share] for name in NAMES}) for share in shares}
 
 
@@ -145,7 +152,8 @@ class Meter:
     def add(self, account: Account, usage: Usage) -> None:
         """Count something."""
         if usage:
-            self._sums[account] = self._sums.get(account, Usage()) + usage
+            known = self._sums.get(account)
+            self._sums[account] = usage if known is None else known + usage
 
     def add_worker(self, owner: str, worker_id: str, usage: Usage, *, connected: Mapping[str, int], at: int) -> None:
         """Count what a worker used for those who are connected to it, by share, or else for its owner.

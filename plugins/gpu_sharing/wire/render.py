@@ -1,7 +1,7 @@
 """Answers from what we think in."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Literal, TypeVar
 
 from attrs import frozen
@@ -46,7 +46,12 @@ def limits_of(worker: Worker, agent: Agent) -> Limits:
     """Return what holds for a worker where nothing on this host enforces its limits."""
     if not worker.claim.is_fraction:
         return Limits(limits="none")
-    others = [other.claim for other in agent.workers.values() if other is not worker and other.claim.holds]
+    own = set(worker.gpu_ids)
+    others = [
+        other.claim
+        for other in agent.workers.values()
+        if other is not worker and not own.isdisjoint(other.gpu_ids) and other.claim.holds
+    ]
     beside = advisory(True, worker.gpu_ids, others).removeprefix("advisory: ")
     return Limits(limits="advisory", reason=beside or REMOTE)
 
@@ -82,9 +87,14 @@ def users(workers: Iterable[Worker]) -> dict[str, str]:
     return found
 
 
-def worker_item(worker: Worker, agent: Agent, *, limits: LimitsOf = limits_of) -> WorkerItem:
-    """Return a worker of an agent."""
-    used = users(agent.workers.values())
+def worker_item(
+    worker: Worker, agent: Agent, *, limits: LimitsOf = limits_of, used: Mapping[str, str] | None = None
+) -> WorkerItem:
+    """Return a worker of an agent.
+
+    :param used: the agent's `users`, where they are known.
+    """
+    used = users(agent.workers.values()) if used is None else used
     gpus = _gpus_of(worker, agent)
     found = limits(worker, agent)
     return WorkerItem(
@@ -134,7 +144,7 @@ def agent_item(agent: Agent, status: str, *, limits: LimitsOf = limits_of) -> Ag
         gpu_count=len(agent.gpus),
         gpu_summary=gpu_summary(agent.gpus),
         gpus=[gpu_item(gpu, used.get(gpu.gpu_id)) for gpu in agent.gpus],
-        workers=[worker_item(worker, agent, limits=limits) for worker in agent.workers.values()],
+        workers=[worker_item(worker, agent, limits=limits, used=used) for worker in agent.workers.values()],
         last_seen_at=iso(agent.last_seen_unix_us),
         created_at=iso_of(agent.created_unix_us),
     )
