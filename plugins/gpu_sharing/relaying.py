@@ -126,6 +126,8 @@ class Relaying:
 
     async def place(self, share: Share) -> None:
         """Serve a share; note its port where that is another one than before."""
+        if self.book.by_code(share.short_code) is not share:  # deleted while those before it were placed
+            return
         port = self.serve(share)
         if port is not None and port != share.relay_port:
             log.info("share.port", share=share.share_id, port=port, before=share.relay_port)
