@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -61,6 +61,8 @@ class Machines:
     clock: Callable[[], int]
     """Microseconds of a clock that never jumps (`SteadyClock`)."""
     most: int = MACHINES_MAX
+    forget: Callable[[Machine], Awaitable[object]] = field(init=False)
+    """Deletes a machine with all that hangs on it; see `removal.remove`."""
     found: list[Found] = field(factory=list, init=False)
     """What people should hear of, oldest first; `Watch` takes it away."""
     unwritten: set[Key] = field(factory=set, init=False)
@@ -73,6 +75,7 @@ class Machines:
     """Whether the deadlines on disk are those of this run's clock."""
 
     def __attrs_post_init__(self) -> None:
+        self.forget = self.delete
         now = self.clock()
         written_us = self.core.database.read_now(store.written_at)
         for machine in self.core.database.read_now(store.machines):
@@ -139,7 +142,7 @@ class Machines:
         :param within: what else belongs into the transaction.
         """
         key = (pool.provider, pool.name, machine_id)
-        self._refuse_too_many(key)
+        await self._make_room(key)
         now = self.clock()
         made = self._by_key.get(key) or Machine(
             provider=pool.provider,
@@ -170,7 +173,7 @@ class Machines:
         :raises Forbidden: the token serves as many as it may already.
         :raises TooLarge: no further machine can be held.
         """
-        self._refuse_too_many(said.key)
+        await self._make_room(said.key)
         before = self._by_key.get(said.key)
         if before is not None and before.is_local:
             raise Conflict("this is the machine that the appliance itself runs on", hint="give it another machine_id")
@@ -385,6 +388,15 @@ class Machines:
         ):
             self.found.append(Found(kind=kind, machine=machine, words=words, data=data))
 
-    def _refuse_too_many(self, key: Key) -> None:
-        if len(self._by_key) >= self.most and key not in self._by_key:
+    async def _make_room(self, key: Key) -> None:
+        """Forget the machine that has been expired for longest, where a new one finds no room.
+
+        So whoever registers ids without end keeps others away for minutes, until those expire, and not for days.
+        """
+        if len(self._by_key) < self.most or key in self._by_key:
+            return
+        now = self.clock()
+        expired = [machine for machine in self._by_key.values() if machine.state(now) is State.EXPIRED]
+        if not expired:
             raise TooLarge(f"{self.most} machines are known already", hint="delete those that are gone")
+        await self.forget(min(expired, key=lambda machine: machine.deadline_us))

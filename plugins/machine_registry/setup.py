@@ -9,6 +9,7 @@ from .introduction import Introducer
 from .local import LocalMachine
 from .machines import Machines
 from .pools import Pools
+from .removal import remove
 from .state import RegistryState
 from .telemetry import Telemetry
 from .watch import Watch
@@ -20,6 +21,7 @@ def build(core: Core) -> Parts:
     """Make the parts on what core offers."""
     settings = core.settings
     machines = Machines(core, SteadyClock(core.now, trio.current_time))
+    machines.forget = lambda machine: remove(core, machines, machine)
     pools = Pools(core)
     state = RegistryState(core=core, settings=settings, machines=machines, pools=pools)
     return Parts(

@@ -183,6 +183,19 @@ async def test_no_more_machines_than_can_be_held_and_those_that_are_known_may_st
     await parts.register("aaaaaaaa")
 
 
+async def test_machine_that_has_been_expired_for_longest_makes_room_for_a_new_one(parts: Parts) -> None:
+    for machine_id in ("aaaaaaaa", "bbbbbbbb"):
+        await parts.ready(machine_id)
+        parts.now.advance(10)
+    parts.machines.most = 2
+    with pytest.raises(TooLarge):
+        await parts.register("cccccccc")
+    parts.now.advance(300)
+    await parts.register("cccccccc")
+    assert {each.machine_id for each in parts.machines.all()} == {"bbbbbbbb", "cccccccc"}
+    assert {each.machine_id for each in Machines(parts.core, parts.now).all()} == {"bbbbbbbb", "cccccccc"}
+
+
 async def test_gpu_count_that_changes_is_found_and_the_first_is_none(parts: Parts) -> None:
     await parts.register(gpu_count=8)
     assert parts.machines.found == []
