@@ -174,13 +174,20 @@ def _mig_plan(api: CommandApi, asked: argparse.Namespace) -> None:
     body = {"gpu_id": asked.gpu, "vram_mb": asked.vram_mb, "compute_percent": asked.compute_percent}
     reply = api.post(f"{SHARING}/mig/plan", {name: value for name, value in body.items() if value is not None})
     plan = reply.json
-    steps = "".join(f"\n   {' '.join(words)}" for words in plan["commands"])
-    api.show(reply, f"{plan['words']}{steps}\n do it with: appliance share mig confirm {plan['plan_id']}")
+    lines = [
+        plan["words"],
+        *(f"   {' '.join(words)}" for words in plan["commands"]),
+        *(f" note: {words}" for words in plan["disturbs"]),
+        *([f" {plan['problem']}"] if plan["problem"] else []),
+        f" do it with: appliance share mig confirm {plan['plan_id']}",
+    ]
+    api.show(reply, "\n".join(lines))
 
 
 def _mig_confirm(api: CommandApi, asked: argparse.Namespace) -> None:
     reply = api.post(f"{SHARING}/mig/plan/{quote(asked.plan_id, safe='')}/confirm")
-    api.show(reply, f"done: {reply.json['words']}")
+    made, proof = reply.json["instance"], reply.json["proof"]
+    api.show(reply, f"{made['mig_id']} is made: {made['profile']}, {made['memory_mib']} MiB. {proof}")
 
 
 def _usage(api: CommandApi, asked: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@
 that runs under an MPS daemon of ours, started while that daemon answered. Anything else is advisory, with the reason.
 """
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from attrs import define
@@ -43,6 +44,8 @@ class Enforcement:
     """Of this host's workers; what other hosts do is theirs."""
 
     running: Starter
+    mig_proof: Callable[[], str] = lambda: UNPROVEN
+    """Tells in words what has been seen of MIG on this host."""
 
     def limits(self, worker: Worker, agent: Agent) -> Limits:
         """Return what holds for a worker."""
@@ -62,7 +65,7 @@ class Enforcement:
         if any(set(each.gpu_ids) & set(worker.gpu_ids) for each in others):
             return Limits(limits="advisory", reason=SHARED_INSTANCE)
         sizes = " and ".join(f"{gpu.vram_mb} MB" for gpu in agent.gpus if gpu.gpu_id in worker.gpu_ids)
-        return Limits(limits="enforced", reason=f"{BY_MIG} ({sizes or 'it is not there now'}); {UNPROVEN}")
+        return Limits(limits="enforced", reason=f"{BY_MIG} ({sizes or 'it is not there now'}); {self.mig_proof()}")
 
     def _why_not(self, worker: Worker, agent: Agent) -> str:
         if not mps.wants(worker, agent):

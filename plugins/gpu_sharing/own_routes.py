@@ -19,7 +19,7 @@ from appliance.plugin import (
     to_unix_s,
 )
 
-from . import mig, push_told, qr, releases, share_routes, usage, usage_store
+from . import mig_routes, push_told, qr, releases, share_routes, usage, usage_store
 from .callers import owner_of, seen_by
 from .models import SURFACE, Agent, Share, Worker
 from .state import SharingState
@@ -34,6 +34,7 @@ TIME_MAX_S: Final = 2**33
 CSV_ROWS: Final = 100_000
 
 api = Surface(SURFACE, prefixes=(PREFIX,), unknown_fields="refuse")
+mig_routes.declare(api, PREFIX)
 
 
 @frozen(kw_only=True)
@@ -330,43 +331,6 @@ def _share(state: SharingState, share: Share) -> dict[str, Any]:
         "bytes_total": passed.bytes_total,
         "problem": passed.problem,
         "created_unix_s": to_unix_s(share.created_unix_us),
-    }
-
-
-# ---------------------------------------------------------------- MIG
-
-
-@frozen(kw_only=True)
-class WantedInstance:
-    """What a MIG instance of a GPU of this host shall have at least."""
-
-    gpu_id: str = field(validator=max_len(200))
-    vram_mb: int | None = field(default=None, validator=optional(and_(ge(1), le(2**31))))
-    compute_percent: int | None = field(default=None, validator=optional(and_(ge(1), le(100))))
-
-
-@api.post(f"{PREFIX}/mig/plan", caller=PERSON, role=Role.OPERATOR, body=WantedInstance, status=201)
-async def plan_mig(call: Call[WantedInstance]) -> dict[str, Any]:
-    """Say what would be done to give a worker a MIG instance of its own; nothing is done."""
-    state, body = call.state, call.body
-    made = await state.mig.plan(body.gpu_id, vram_mb=body.vram_mb, compute_percent=body.compute_percent)
-    return _plan(made)
-
-
-@api.post(f"{PREFIX}/mig/plan/{{plan_id}}/confirm", caller=PERSON, role=Role.ADMIN)
-async def confirm_mig(call: Call[None]) -> dict[str, Any]:
-    """Do what a plan of the last ten minutes says, if the GPU is still as it was."""
-    return _plan(await call.state.mig.confirm(call.path["plan_id"])) | {"is_done": True}
-
-
-def _plan(plan: mig.Plan) -> dict[str, Any]:
-    return {
-        "plan_id": plan.plan_id,
-        "gpu_id": plan.gpu_id,
-        "profile": None if plan.profile is None else plan.profile.name,
-        "memory_mib": None if plan.profile is None else plan.profile.memory_mib,
-        "commands": [["nvidia-smi", *step] for step in plan.steps],
-        "words": plan.words,
     }
 
 

@@ -45,7 +45,7 @@ def build(core: Core) -> Parts:
 
     book = Book(core, SteadyClock(core.now, trio.current_time), plan_of, changed)
     linker, licensing = Linker(core, book), Licensing(core, book)
-    here = _Here.of(core, settings, book)
+    here, planner = _Here.of(core, settings, book), MigPlanner(core)
     state = SharingState(
         core=core,
         settings=settings,
@@ -53,8 +53,8 @@ def build(core: Core) -> Parts:
         intake=Intake(core, book, linker.follow),
         licensing=licensing,
         releases=Releases(core.folder / "releases"),
-        mig=MigPlanner(core),
-        limits=Enforcement(here.running).limits,
+        mig=planner,
+        limits=Enforcement(here.running, planner.proof).limits,
         serve=here.serve,
         withdraw=here.withdraw,
         passed=here.relaying.passed,

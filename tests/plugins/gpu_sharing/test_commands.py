@@ -13,6 +13,7 @@ import pytest
 from plugins.gpu_sharing.commands import seconds
 from tests.appliance.cli.conftest import Said, Terminal, alone, terminal
 from tests.plugins.gpu_sharing.kit import agent, person
+from tests.plugins.gpu_sharing.smi_device import SmiDevice
 
 __all__ = ["alone", "terminal"]
 
@@ -100,3 +101,24 @@ def test_time_is_a_number_with_its_unit(text: str, expected: float) -> None:
 def test_time_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
         seconds(text)
+
+
+async def test_instance_is_planned_in_words_and_made_once_that_is_confirmed(terminal: Terminal, tmp_path: Path) -> None:
+    device = SmiDevice.make(tmp_path / "device")
+    device.switch_off()
+    state = terminal.appliance.running.plugins.parts["gpu_sharing"].surfaces[0].state
+    state.mig.program, state.mig.is_root = device.program, True
+    planned = await terminal("share", "mig", "plan", "--gpu", "GPU-0", "--vram-mb", "12000")
+    words, switch, make, *notes, how = planned.out.splitlines()
+    assert words.startswith("switch MIG mode on for GPU-0 (NVIDIA H100 80GB HBM3), then make one GPU instance 1g.20gb")
+    assert "unproven on this host" in words
+    assert switch.strip() == "nvidia-smi -i GPU-0 -mig 1"
+    assert make.strip() == "nvidia-smi mig -i GPU-0 -cgi 15 -C"
+    assert any("resets GPU-0" in note for note in notes)
+    assert device.changes() == []
+    plan_id = how.split()[-1]
+    assert how == f" do it with: appliance share mig confirm {plan_id}"
+    done = await terminal("share", "mig", "confirm", plan_id)
+    assert done.out.startswith("MIG-new-3 is made: 1g.20gb, 20096 MiB.")
+    again = await terminal("share", "mig", "confirm", plan_id)
+    assert (again.status, "no plan" in again.err) == (1, True)
