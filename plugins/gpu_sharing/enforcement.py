@@ -10,6 +10,7 @@ from typing import Final, Protocol
 from attrs import define
 
 from . import launching, mps
+from .admission import advisory
 from .mig import UNPROVEN
 from .models import Agent, Worker
 from .wire.render import Limits, limits_of
@@ -57,6 +58,9 @@ class Enforcement:
         if worker.isolation_mode == "hard":
             return Limits(limits="advisory", reason=NO_INSTANCE)
         if self.running.is_held_by_mps(worker.worker_id):
+            others = _beside(worker, agent)
+            if others:
+                return Limits(limits="advisory", reason=f"MPS holds its own processes, but there is one {others}")
             return Limits(limits="enforced", reason=f"{BY_MPS}; {UNPROVEN}")
         return Limits(limits="advisory", reason=self._why_not(worker, agent))
 
@@ -76,3 +80,11 @@ class Enforcement:
         if launching.has_foreign_mps(worker):
             return FOREIGN
         return mps.MISSING if mps.is_missing() else NOT_RUNNING
+
+
+def _beside(worker: Worker, agent: Agent) -> str:
+    """Return in words who runs on a worker's GPUs without limits, so that its part is not its own; empty for nobody."""
+    others = [each for each in agent.workers.values() if each is not worker and each.status != "stopped"]
+    return advisory(True, worker.gpu_ids, [each.claim for each in others if each.claim.holds]).removeprefix(
+        "advisory: "
+    )

@@ -103,18 +103,17 @@ def environment(
 
     :param mps_pipe: the directory of our own control daemon, which wins over one of somebody else.
     """
-    found = {
+    inherited = {
         "PATH": os.environ.get("PATH", os.defpath),
         "LANG": os.environ.get("LANG", "C.UTF-8"),
         "HOME": str(identity.home),
-        MARK: mark,
-        **visible(worker, agent),
     }
+    bound = {MARK: mark, **visible(worker, agent)}
     if mps_pipe is not None:
-        found |= mps(worker, mps_pipe)
+        bound |= mps(worker, mps_pipe)
     elif has_foreign_mps(worker):
-        found |= mps(worker, MPS_PIPE)
-    return found | dict(command.environment)
+        bound |= mps(worker, MPS_PIPE)
+    return inherited | dict(command.environment) | bound  # what binds it wins: limits are said to hold on its account
 
 
 def visible(worker: Worker, agent: Agent) -> dict[str, str]:

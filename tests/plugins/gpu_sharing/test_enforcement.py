@@ -105,3 +105,24 @@ def test_gpus_of_others_than_nvidia_cannot_be_held_to_a_part(tmp_path: Path) -> 
     host.gpus = (evolve(host.gpus[0], vendor="amd"),)
     found = Enforcement(Starter(tmp_path)).limits(worker("AMD-1"), host)
     assert (found.limits, found.reason) == ("advisory", "only GPUs of NVIDIA can be held to a part of them")
+
+
+@pytest.mark.parametrize(
+    ("status", "enabled", "limits"),
+    [
+        ("running", True, "advisory"),
+        ("pending", True, "advisory"),
+        ("stopped", True, "enforced"),
+        ("stopped", False, "enforced"),
+    ],
+)
+def test_part_beside_a_worker_that_runs_without_limits_is_advisory(
+    tmp_path: Path, status: str, enabled: bool, limits: str
+) -> None:
+    one, host = worker("GPU-1"), agent("GPU-1")
+    beside = worker("GPU-1", vram_mb=None)
+    beside.worker_id, beside.name, beside.status, beside.enabled = "worker_2", "default", status, enabled
+    host.workers = {"worker_1": one, "worker_2": beside}
+    found = Enforcement(Starter(tmp_path, holds=True)).limits(one, host)
+    assert found.limits == limits
+    assert ("without limits on the same GPU: 'default'" in found.reason) is (limits == "advisory")

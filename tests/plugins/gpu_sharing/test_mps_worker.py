@@ -52,6 +52,9 @@ async def shown(appliance: RunningAppliance, worker_id: str, **wanted: Any) -> d
 
 
 async def part_of_a_gpu(appliance: RunningAppliance) -> str:
+    """Make a worker of part of the GPU, with nobody beside it."""
+    (default,) = (await appliance.control("GET", f"{SHARING}/workers")).json["items"]
+    await appliance.control("PATCH", f"{SHARING}/workers/{default['worker_id']}", {"enabled": False})
     (agent,) = (await appliance.control("GET", f"{SHARING}/agents")).json["items"]
     body = {"agent_id": agent["agent_id"], "name": "part", "gpu_ids": ["GPU-0"], "listen_port": 9333}
     made = await appliance.control("POST", f"{SHARING}/workers", body | {"compute_percent": 40, "vram_mb": 100})
