@@ -40,6 +40,7 @@ class Metering:
     """Everything that the ledger holds."""
     _looked_at: dict[str, int] = field(factory=dict, init=False)
     """By worker, in microseconds since the epoch."""
+    _last_look_at: int | None = field(default=None, init=False)
     _energy: dict[str, int] = field(factory=dict, init=False)
     """Counters of GPUs, by id of their series."""
     _bytes: dict[str, tuple[int, int]] = field(factory=dict, init=False)
@@ -100,6 +101,7 @@ class Metering:
                 yield
         known = {worker.worker_id for worker in self.book.workers()}
         self._looked_at = {worker_id: at for worker_id, at in self._looked_at.items() if worker_id in known}
+        self._last_look_at = now
 
     def _agent(self, agent: Agent, reports: Mapping[str, ShareReport], now: int) -> None:
         running = self._running(agent, now)
@@ -134,7 +136,12 @@ class Metering:
         return [each for each in agent.workers.values() if each.status == life.WorkerStatus.RUNNING]
 
     def _elapsed_ms(self, worker: Worker, now: int) -> int:
-        since = self._looked_at.get(worker.worker_id, now)
+        """Return for how long a worker has run since the last look, as far as that is known."""
+        started = worker.started_unix_us or 0
+        if worker.worker_id in self._looked_at:
+            since = max(self._looked_at[worker.worker_id], started)  # until it started again it used nothing
+        else:
+            since = started if self._last_look_at is not None and started > self._last_look_at else now
         self._looked_at[worker.worker_id] = now
         return usage.counted_ms(since, now)
 
