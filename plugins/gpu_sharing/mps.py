@@ -29,7 +29,7 @@ from attrs import define, field, frozen
 
 from . import launching
 from .models import Agent, Worker
-from .mps_folder import Folder, make_folder
+from .mps_folder import Folder, bound_logs, clear, make_folder
 
 log = structlog.get_logger(__name__)
 
@@ -173,6 +173,7 @@ class Mps:
         """Work until cancelled; then wait until the workers have stopped, and stop every daemon."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         await self._sweep("*")  # what a run has left that was killed
+        clear(own=self.folder, run=self.run_folder, instance=self.instance)
         task_status.started()
         try:
             while True:
@@ -253,6 +254,7 @@ class Mps:
                     daemon, f"its MPS control daemon did not answer within {self.ready_seconds:g} s", now
                 )
             return
+        bound_logs(daemon.folder, daemon.identity)
         daemon.ask_at = now + self.ask_seconds
         daemon.misses = 0 if await self._ask(daemon, "get_server_list") else daemon.misses + 1
         if daemon.misses >= MISSES_MAX:
@@ -317,8 +319,10 @@ class Mps:
         with trio.move_on_after(STOP_SECONDS):
             while any(daemon.wanted_by for daemon in self._daemons.values()):  # noqa: ASYNC110  workers still stopping
                 await trio.sleep(LOOK_SECONDS / 4)
+        async with trio.open_nursery() as nursery:
+            for daemon in self._daemons.values():
+                nursery.start_soon(self._quit, daemon)
         for daemon in list(self._daemons.values()):
-            await self._quit(daemon)
             self._forget(daemon)
 
     async def _sweep(self, key: str) -> None:

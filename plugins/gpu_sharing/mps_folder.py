@@ -18,6 +18,8 @@ SOCKET_PATH_BYTES: Final = 107
 """Of a Unix socket, without its end (unix(7))."""
 LONGEST_SOCKET: Final = "control_privileged"
 PARENT: Final = "appliance-mps"
+LOGS: Final = ("control.log", "server.log")
+LOG_BYTES: Final = 4 * 2**20
 
 
 @frozen(kw_only=True)
@@ -54,7 +56,7 @@ def make_folder(key: str, identity: Identity, *, own: Path, run: Path, instance:
     """
     folder = Folder(base=own / key)
     if not identity.is_own or _is_too_long(folder):
-        folder = Folder(base=run / PARENT / instance.replace("-", "")[:16] / key)
+        folder = Folder(base=_parent(run, instance) / key)
         for parent in (folder.base.parent.parent, folder.base.parent):
             _make_parent(parent)
     if _is_too_long(folder):
@@ -68,6 +70,38 @@ def make_folder(key: str, identity: Identity, *, own: Path, run: Path, instance:
         if not identity.is_own:
             os.chown(path, identity.uid, identity.gid, follow_symlinks=False)
     return folder
+
+
+def clear(*, own: Path, run: Path, instance: str) -> None:
+    """Take away what a run has left that was killed."""
+    for parent in (own, _parent(run, instance)):
+        if parent.is_dir() and not parent.is_symlink() and parent.lstat().st_uid == os.geteuid():
+            for each in parent.iterdir():
+                if each.is_dir() and not each.is_symlink():
+                    Folder(base=each).remove()
+
+
+def bound_logs(folder: Folder, identity: Identity) -> None:
+    """Begin a daemon's logs anew that have become large: they may lie in memory.
+
+    Their folder is its user's, who could have put a link there: only a plain file of that user is written to.
+    """
+    for name in LOGS:
+        try:
+            log_file = os.open(folder.log / name, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:  # there is none, or none of that kind
+            continue
+        try:
+            found = os.fstat(log_file)
+            is_plain = stat.S_ISREG(found.st_mode) and found.st_uid == identity.uid and found.st_nlink == 1
+            if is_plain and found.st_size > LOG_BYTES:
+                os.ftruncate(log_file, 0)
+        finally:
+            os.close(log_file)
+
+
+def _parent(run: Path, instance: str) -> Path:
+    return run / PARENT / instance.replace("-", "")[:16]
 
 
 def _is_too_long(folder: Folder) -> bool:

@@ -63,6 +63,9 @@ def test_line_of_a_real_agent_is_read_whole() -> None:
         (r"m,t=a\b f=1", Point("m", {"t": r"a\b"}, {"f": 1.0}, None)),  # nothing but , = and space is escaped
         ("m,model=,vendor= f=1", Point("m", {}, {"f": 1.0}, None)),  # agents send these
         ("m f=-1i,g=7u,h=-0i", Point("m", {}, {"f": -1, "g": 7, "h": 0}, None)),
+        (r"my\ m,t\ a=b\ c f=1", Point("my m", {"t a": "b c"}, {"f": 1.0}, None)),
+        (r"m,t=a\\\ b f=1", Point("m", {"t": r"a\\ b"}, {"f": 1.0}, None)),  # two that stay, one that escapes
+        (r"m,t=a\\ f=1", Point("m", {"t": r"a\\"}, {"f": 1.0}, None)),  # the first escapes the second: the tags end
         ("m f=.5,g=5.,h=-1.2E+3,i=1e-400", Point("m", {}, {"f": 0.5, "g": 5.0, "h": -1200.0, "i": 0.0}, None)),
         ("m f=t,g=FALSE,h=True", Point("m", {}, {"f": True, "g": False, "h": True}, None)),
         (r'm f="a, b = c \" d \\ e \n",g=1', Point("m", {}, {"f": r'a, b = c " d \ e \n', "g": 1.0}, None)),
@@ -130,6 +133,12 @@ def test_line_that_is_not_as_the_grammar_has_it_is_told_and_costs_no_other(line:
     assert read.refused == 1
     assert read.faults[0].startswith("line 2: ")
     assert fault in read.faults[0] or (fault == "a field without a name or value" and "no fields" in read.faults[0])
+
+
+def test_lines_that_begin_otherwise_than_asked_for_are_passed_over_unread() -> None:
+    read = read_lines("gpu,t=v f=1\nworker f=oops\nsystem f=2\n\n# gpu f=3", ("gpu", "system"))
+    assert [point.measurement for point in read.points] == ["gpu", "system"]
+    assert read.refused == 0
 
 
 def test_empty_lines_and_comments_are_passed_over() -> None:

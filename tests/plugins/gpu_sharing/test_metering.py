@@ -11,7 +11,7 @@ from trio.testing import MockClock
 from appliance.plugin import GpuSample, HostSample
 from plugins.gpu_sharing import usage_store
 from plugins.gpu_sharing.identities import series_id
-from plugins.gpu_sharing.metering import Metering
+from plugins.gpu_sharing.metering import ROWS, Metering
 from plugins.gpu_sharing.models import Agent, Peer, Worker
 from plugins.gpu_sharing.relay import ShareReport
 from plugins.gpu_sharing.usage import Account, Usage, hour_of
@@ -205,3 +205,13 @@ async def test_sums_are_written_every_minute_and_the_rest_at_the_end(parts: Part
         parts.now.advance(5)
         nursery.cancel_scope.cancel()
     assert written() == 55_000
+
+
+async def test_more_sums_than_one_transaction_takes_are_all_written_once(parts: Parts) -> None:
+    metering = Metering(parts.core, parts.book)
+    for number in range(ROWS + 1):
+        account = Account(hour_unix_us=hour_of(parts.now()), owner="ana", worker_id=f"worker_{number}")
+        metering.meter.add(account, Usage(gpu_ms=3))
+    await metering.write()
+    await metering.write()
+    assert parts.database.read_now(usage_store.total) == metering.total == Usage(gpu_ms=3 * (ROWS + 1))

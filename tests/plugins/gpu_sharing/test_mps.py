@@ -6,7 +6,7 @@ import pwd
 import signal
 import stat
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from appliance.testing import until
 from plugins.gpu_sharing.launching import Identity
 from plugins.gpu_sharing.models import Agent, Gpu, Worker
 from plugins.gpu_sharing.mps import MISSING, Mps, MpsState, wants
-from plugins.gpu_sharing.mps_folder import make_folder
 from tests.plugins.gpu_sharing.mps_device import MpsDevice, is_alive, mps_device
 
 OWN = Identity(uid=os.geteuid(), gid=os.getegid(), home=Path("/"), is_own=True)
@@ -196,6 +195,8 @@ async def test_what_a_killed_run_has_left_ends_and_daemons_of_others_are_never_s
     pipe.mkdir()
     program = str(device.bin / "nvidia-cuda-mps-control")
     variables = {"CUDA_VISIBLE_DEVICES": "", "CUDA_MPS_LOG_DIRECTORY": "", "CUDA_MPS_PIPE_DIRECTORY": str(pipe)}
+    remains = device.run / "appliance-mps" / "instance1" / "0-abc" / "pipe"
+    remains.mkdir(parents=True)
     with (
         left([program, "-f"], variables) as theirs,
         left(["/bin/sleep", "1000"], {"APPLIANCE_WORKER": "mps:instance-1:0-abc"}) as ours,
@@ -204,6 +205,7 @@ async def test_what_a_killed_run_has_left_ends_and_daemons_of_others_are_never_s
             await until((pipe / "control").exists)
             async with serving(device) as here:
                 assert ours.wait(5) == -signal.SIGKILL
+                assert not remains.parent.exists()
                 await here.ready(worker())
             assert theirs.poll() is None
             assert not [line for line in device.lines("asked") if line.startswith(str(pipe))]
@@ -235,41 +237,3 @@ async def test_host_without_mps_says_so(device: MpsDevice, monkeypatch: pytest.M
 )
 def test_mps_is_for_soft_parts_of_whole_nvidia_gpus(one: Worker, vendor: str, is_wanted: bool) -> None:
     assert wants(one, agent(vendor)) is is_wanted
-
-
-def _link(run: Path) -> None:
-    (run / "appliance-mps").symlink_to("/tmp")
-
-
-def _open(run: Path) -> None:
-    (run / "appliance-mps").mkdir()
-    (run / "appliance-mps").chmod(0o777)
-
-
-@pytest.mark.parametrize("spoil", [_link, _open])
-def test_folder_that_is_not_ours_alone_is_refused(device: MpsDevice, spoil: Callable[[Path], None]) -> None:
-    spoil(device.run)
-    with pytest.raises(OSError, match="not a directory of ours alone"):
-        make_folder("k", OTHER, own=device.folder, run=device.run, instance="i")
-
-
-def test_folder_too_long_for_a_socket_is_made_elsewhere_and_refused_where_there_is_no_elsewhere(
-    device: MpsDevice,
-) -> None:
-    long = device.folder / ("x" * 80)
-    long.mkdir()
-    assert make_folder("k", OWN, own=long, run=device.run, instance="i").base.is_relative_to(device.run)
-    with pytest.raises(OSError, match="too long for a socket"):
-        make_folder("k", OWN, own=long, run=long, instance="i")
-
-
-def test_folder_is_made_anew_and_links_in_it_are_not_followed(device: MpsDevice) -> None:
-    kept = device.folder / "kept"
-    kept.mkdir()
-    (kept / "file").touch()
-    first = make_folder("k", OWN, own=device.folder, run=device.run, instance="i")
-    (first.pipe / "link").symlink_to(kept)
-    again = make_folder("k", OWN, own=device.folder, run=device.run, instance="i")
-    assert list(again.pipe.iterdir()) == []
-    again.remove()
-    assert (again.base.exists(), (kept / "file").exists()) == (False, True)
