@@ -171,7 +171,9 @@ def test_download_is_cut_when_its_share_expires_and_what_had_passed_is_recorded(
     assert sharing.get(f"/s/{code}").status_code == 410
     total = facts["bytes_from_guests"] + facts["bytes_to_guests"]
     assert used(sharing, "share")[made["share_id"]]["bytes"] == total
-    assert used(sharing, "worker")[found["worker_id"]]["bytes"] == total
+    of_worker = used(sharing, "worker")[found["worker_id"]]
+    assert of_worker["bytes"] == total
+    assert of_worker["gpu_seconds"] >= 2 * SHARE_SECONDS, "of both GPUs"
     assert len(told(sharing, "sharing.share.cut")) == len(told(sharing, "sharing.share.expired")) == 1
     assert "Traceback" not in sharing.log
 

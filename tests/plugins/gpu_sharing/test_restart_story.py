@@ -50,6 +50,8 @@ def served(tmp_path: Path) -> Iterator[Product]:
         one.config.write_text(CONFIG)
         one.start()
         yield one
+        if one._process is not None:  # after a failure: killed, it would leave what its command has left behind
+            one.stop()
 
 
 def processes(worker_id: str) -> dict[int, str]:
