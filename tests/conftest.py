@@ -1,9 +1,12 @@
 """The order of the suite, and where tests that need a real device run."""
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import structlog
+from playwright.sync_api import Browser, sync_playwright
 
 # As the product's own log does it: the formatter that structlog takes where it can walks live objects of other threads.
 structlog.configure(
@@ -13,6 +16,17 @@ structlog.configure(
     ]
 )
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 LAST = ("zipapp", "browser")  # the quick tests speak first
 
 
@@ -27,3 +41,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(
                     pytest.mark.skip(reason="no GPU driver on this machine: /dev/nvidiactl and /dev/kfd are missing")
                 )
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One Chromium for every test that drives a page: a second one cannot be had in the same thread."""
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed here")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()

@@ -11,18 +11,16 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Error, expect, sync_playwright
+from playwright.sync_api import Browser, Error, expect
 
 from tests.nvml.scripted import VARIABLE, Script, build, compiler, gpu, uuid_of
 from tests.product.served import Product, product, until
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PYTHON = "/usr/bin/python3"
 """Of the system: a user without rights may not be able to run the one of these tests."""
 BIG_BYTES = 2**30
@@ -178,27 +176,17 @@ def test_download_is_cut_when_its_share_expires_and_what_had_passed_is_recorded(
     assert "Traceback" not in sharing.log
 
 
-@contextmanager
-def chromium() -> Iterator[Browser]:
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-        try:
-            yield browser
-        finally:
-            browser.close()
-
-
 @pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed here")
-def test_browser_opens_a_shared_service_once_its_link_was_followed_and_until_it_is_revoked(sharing: Product) -> None:
+def test_browser_opens_a_shared_service_once_its_link_was_followed_and_until_it_is_revoked(
+    sharing: Product, browser: Browser
+) -> None:
     made = share(sharing)
     url = f"http://127.0.0.1:{made['relay_port']}/"
-    with chromium() as browser:
-        early = browser.new_page()  # Chromium's own page about the failure would come in the way of the next visit
+    with browser.new_context() as context:
+        early = context.new_page()  # Chromium's own page about the failure would come in the way of the next visit
         with pytest.raises(Error, match=r"net::ERR_(CONNECTION|SOCKET)_"):
             early.goto(url, timeout=15_000)
-        page = browser.new_page()
+        page = context.new_page()
         page.set_default_timeout(15_000)
         page.goto(f"{sharing.base}/s/{made['short_code']}")
         page.get_by_role("button", name="Open the share").click()
