@@ -17,7 +17,8 @@ LAYERS: tuple[tuple[str, str], ...] = (
         "cattrs msgspec outcome structlog trio",
     ),
     (
-        "credentials people inventory series ledger scheduler licenses local_agent audit notices prometheus",
+        "credentials people inventory series ledger tasklogs taskfiles scheduler licenses local_agent audit notices "
+        "prometheus",
         "argon2 cryptography psutil",
     ),
     ("contract surface hookspecs plugin loading panels", "pluggy quart"),
