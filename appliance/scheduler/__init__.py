@@ -1,0 +1,1 @@
+"""Jobs: in which order they run, where, and what becomes of them."""
