@@ -22,6 +22,8 @@ have_chromium() {
 }
 have_chromium || install "no Chromium for the browser tests" chromium || say "the browser tests will be skipped"
 command -v gcc >/dev/null 2>&1 || install "no C compiler for the NVML test library" gcc libc6-dev || say "its tests will be skipped"
+command -v bwrap >/dev/null 2>&1 && command -v busybox >/dev/null 2>&1 ||
+    install "no bubblewrap for the tests of sandboxed tasks" bubblewrap busybox-static || say "their tests will be skipped"
 
 # Every supported interpreter of this machine runs the built file; python3.X on PATH first, then pyenv's.
 interpreters=""
