@@ -37,6 +37,20 @@ from appliance.credentials.store import revoke as revoke_credential
 from appliance.credentials.store import revoke_of as revoke_credentials_of
 from appliance.database import Database
 from appliance.devices import DiskSample, FanSample, Gpu, GpuProcess, GpuSample, HostSample, NetworkSample
+from appliance.engines import (
+    EngineLost,
+    EngineStatus,
+    Exit,
+    Found,
+    Launch,
+    LaunchFailed,
+    LogChunk,
+    OutputSink,
+    TaskEngine,
+    Usage,
+    Volume,
+)
+from appliance.engines import labels as engine_labels
 from appliance.errors import (
     ApplianceError,
     BadInput,
@@ -58,6 +72,7 @@ from appliance.events import Event, Events, Lagged
 from appliance.host import Host
 from appliance.ids import new_id, new_secret
 from appliance.inventory.models import Mark, MarkKind
+from appliance.jobs import EndReason
 from appliance.ledger.rules import Booking, Holder, Part
 from appliance.licenses import ClockWentBack, License, LicenseRefused, Licenses
 from appliance.migrations import Migration
@@ -120,12 +135,17 @@ __all__ = [
     "DeviceUnavailable",
     "Devices",
     "DiskSample",
+    "EndReason",
     "Endpoint",
+    "EngineLost",
+    "EngineStatus",
     "Event",
     "Events",
+    "Exit",
     "FanSample",
     "File",
     "Forbidden",
+    "Found",
     "Gone",
     "Gpu",
     "GpuProcess",
@@ -136,9 +156,12 @@ __all__ = [
     "HostSample",
     "Kind",
     "Lagged",
+    "Launch",
+    "LaunchFailed",
     "License",
     "LicenseRefused",
     "Licenses",
+    "LogChunk",
     "Mark",
     "MarkKind",
     "MethodNotAllowed",
@@ -151,6 +174,7 @@ __all__ = [
     "Notice",
     "Notices",
     "Now",
+    "OutputSink",
     "Panel",
     "PanelContent",
     "PanelRow",
@@ -174,11 +198,15 @@ __all__ = [
     "Stored",
     "Stream",
     "Surface",
+    "TaskEngine",
     "TooLarge",
     "TooManyRequests",
+    "Usage",
+    "Volume",
     "Wanted",
     "Window",
     "consume_credential",
+    "engine_labels",
     "hookimpl",
     "insert_credential",
     "mint_credential",
