@@ -61,7 +61,7 @@ cat >"$root/DEBIAN/postrm" <<'SCRIPT'
 #!/bin/sh
 set -e
 if [ "$1" = purge ]; then
-    rm -rf /var/cache/appliance /var/lib/appliance /etc/appliance
+    rm -rf /var/cache/appliance /var/lib/appliance /var/lib/appliance-workers /etc/appliance
 fi
 if [ -d /run/systemd/system ]; then
     systemctl daemon-reload || true

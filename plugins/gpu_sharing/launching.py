@@ -1,4 +1,4 @@
-"""How a worker's command is started: as whom, with which variables, and why not.
+"""What a worker's command is: run as whom, with which arguments and variables, and why not.
 
 A command is never given our own rights: it runs as the configured user, without new privileges, in a session of its
 own. Nothing of our environment reaches it but PATH and LANG.
@@ -7,12 +7,8 @@ own. Nothing of our environment reaches it but PATH and LANG.
 import os
 import pwd
 import re
-import shutil
-import socket
-import subprocess
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from attrs import frozen
 
@@ -22,7 +18,6 @@ from .settings import CommandSettings
 MARK: Final = "APPLIANCE_WORKER"
 """A variable by which processes of a worker are known again, whatever they have become."""
 MPS_PIPE: Final = Path("/tmp/nvidia-mps")  # noqa: S108 (where NVIDIA's control daemon puts it)
-SETPRIV: Final = "setpriv"
 NO_COMMAND: Final = "no command configured"
 NO_USER: Final = (
     "not available because its command names no user, and a sandbox without our network cannot be reached by the relay:"
@@ -32,7 +27,6 @@ NOT_ROOT: Final = "not available because the appliance does not run as root, so 
 SAME_UID: Final = (
     "not available because its command would run as the appliance's own user: unsafe_same_uid = true would allow it"
 )
-NO_SETPRIV: Final = "not available because setpriv (util-linux) is missing"
 
 
 @frozen(kw_only=True)
@@ -63,8 +57,6 @@ def identity_of(command: CommandSettings) -> Identity | str:
         return NOT_ROOT
     if person.pw_uid == 0:
         return "not available because a worker's command does not run as root"
-    if shutil.which(SETPRIV) is None:
-        return NO_SETPRIV
     return Identity(uid=person.pw_uid, gid=person.pw_gid, home=_home(person.pw_dir), is_own=False)
 
 
@@ -74,13 +66,6 @@ def _own() -> Identity:
 
 def _home(path: str) -> Path:
     return Path(path) if Path(path).is_dir() else Path("/")
-
-
-def free_port() -> int:
-    """Return a port of the loopback that is free now."""
-    with socket.socket() as asked:
-        asked.bind(("127.0.0.1", 0))
-        return int(asked.getsockname()[1])
 
 
 def arguments(command: CommandSettings, worker: Worker, port: int) -> list[str]:
@@ -95,18 +80,19 @@ def environment(
     worker: Worker,
     agent: Agent,
     *,
-    identity: Identity,
+    home: Path,
     mark: str,
     mps_pipe: Path | None = None,
 ) -> dict[str, str]:
     """Return the variables of a command: bound to its GPUs by their ids, with MPS limits where a daemon is there.
 
+    :param home: the folder in which it starts.
     :param mps_pipe: the directory of our own control daemon, which wins over one of somebody else.
     """
     inherited = {
         "PATH": os.environ.get("PATH", os.defpath),
         "LANG": os.environ.get("LANG", "C.UTF-8"),
-        "HOME": str(identity.home),
+        "HOME": str(home),
     }
     bound = {MARK: mark, **visible(worker, agent)}
     if mps_pipe is not None:
@@ -149,43 +135,6 @@ def mps(worker: Worker, pipe: Path) -> dict[str, str]:
     return found
 
 
-def as_identity(argv: Sequence[str], identity: Identity, *options: str) -> list[str]:
-    """Return the command that runs another one as somebody, without new privileges."""
-    own = ["--no-new-privs", *options]
-    if not identity.is_own:
-        own += [f"--reuid={identity.uid}", f"--regid={identity.gid}", "--init-groups"]
-    return [SETPRIV, *own, "--", *argv] if shutil.which(SETPRIV) else list(argv)
-
-
-def start(
-    argv: Sequence[str], variables: Mapping[str, str], identity: Identity, folder: Path, log: int
-) -> "subprocess.Popen[bytes]":
-    """Start a command in a session of its own; raises `OSError` when it cannot be.
-
-    To be called in the main thread: the kernel ends the process with the *thread* that started it.
-    """
-    return subprocess.Popen(
-        as_identity(argv, identity, "--pdeathsig", "KILL"),
-        env=dict(variables),
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
-        close_fds=True,
-    )
-
-
-def processes_of(mark: str) -> list[int]:
-    """Return the pids of all processes that carry a worker's mark, also those that have left its session."""
-    wanted = f"{MARK}={mark}".encode()
-    found = []
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit():
-            try:
-                variables = Path(entry.path, "environ").read_bytes().split(b"\0")
-            except OSError:  # gone, or another user's
-                continue
-            if wanted in variables or (mark.endswith(":*") and any(one.startswith(wanted[:-1]) for one in variables)):
-                found.append(int(entry.name))
-    return found
+def as_user(identity: Identity) -> dict[str, Any]:
+    """Return the options of `subprocess.Popen` that run a short program of somebody's, without any groups of ours."""
+    return {} if identity.is_own else {"user": identity.uid, "group": identity.gid, "extra_groups": []}

@@ -17,9 +17,8 @@ import itertools
 import math
 import os
 import shutil
-import signal
-import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -27,9 +26,11 @@ import structlog
 import trio
 from attrs import define, field, frozen
 
-from . import launching
+from . import fencing, launching
+from .fencing import Fence
 from .models import Agent, Worker
 from .mps_folder import Folder, bound_logs, clear, make_folder
+from .starting import Launched, Start, launch
 
 log = structlog.get_logger(__name__)
 
@@ -92,7 +93,7 @@ class _Daemon:
     identity: launching.Identity
     wanted_by: set[str] = field(factory=set)
     folder: Folder | None = None
-    running: "subprocess.Popen[bytes] | None" = None
+    running: Launched | None = None
     is_ready: bool = False
     generation: int = 0
     problem: str = ""
@@ -172,8 +173,8 @@ class Mps:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Work until cancelled; then wait until the workers have stopped, and stop every daemon."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        await self._sweep("*")  # what a run has left that was killed
-        clear(own=self.folder, run=self.run_folder, instance=self.instance)
+        await fencing.sweep(self._mark(""))  # what a run has left that was killed
+        await trio.to_thread.run_sync(partial(clear, own=self.folder, run=self.run_folder, instance=self.instance))
         task_status.started()
         try:
             while True:
@@ -192,28 +193,31 @@ class Mps:
             daemon.unwanted_since = now
         if daemon.running is None:
             if daemon.wanted_by and now >= daemon.start_at:
-                self._start(daemon, now)
+                await self._start(daemon, now)
             elif now - daemon.unwanted_since >= self.linger_seconds:
-                self._forget(daemon)
-        elif daemon.running.poll() is not None:
-            await self._failed(daemon, f"its MPS control daemon ended with status {daemon.running.returncode}", now)
+                await self._forget(daemon)
+        elif daemon.running.has_ended():
+            how = daemon.running.problem or f"ended with status {daemon.running.status}"
+            await self._failed(daemon, f"its MPS control daemon {how}", now)
         elif now - daemon.unwanted_since >= self.linger_seconds:
             await self._quit(daemon)
-            self._forget(daemon)
+            await self._forget(daemon)
         else:
             await self._look(daemon, now)
 
-    def _start(self, daemon: _Daemon, now: float) -> None:
+    async def _start(self, daemon: _Daemon, now: float) -> None:
+        places = {"own": self.folder, "run": self.run_folder}
+        make = partial(make_folder, daemon.key, daemon.identity, **places, instance=self.instance)
         try:
-            daemon.folder = make_folder(
-                daemon.key, daemon.identity, own=self.folder, run=self.run_folder, instance=self.instance
-            )
+            daemon.folder = await trio.to_thread.run_sync(make)
             output = os.open(
                 self.folder / f"{daemon.key}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600
             )
             try:
                 argv = [shutil.which(PROGRAM) or PROGRAM, "-f"]
-                daemon.running = launching.start(argv, self._variables(daemon), daemon.identity, Path("/"), output)
+                variables = self._variables(daemon)
+                start = Start(argv=argv, variables=variables, identity=daemon.identity, folder="/")
+                daemon.running = launch(start, output)
             finally:
                 os.close(output)
         except OSError as error:
@@ -254,7 +258,7 @@ class Mps:
                     daemon, f"its MPS control daemon did not answer within {self.ready_seconds:g} s", now
                 )
             return
-        bound_logs(daemon.folder, daemon.identity)
+        await trio.to_thread.run_sync(bound_logs, daemon.folder, daemon.identity)
         daemon.ask_at = now + self.ask_seconds
         daemon.misses = 0 if await self._ask(daemon, "get_server_list") else daemon.misses + 1
         if daemon.misses >= MISSES_MAX:
@@ -262,17 +266,17 @@ class Mps:
 
     async def _ask(self, daemon: _Daemon, command: str) -> bool:
         """Give a daemon a command through its own pipe, as its own user; return whether it took it."""
-        argv = launching.as_identity([shutil.which(PROGRAM) or PROGRAM], daemon.identity)
         with trio.move_on_after(ANSWER_SECONDS):
             try:
                 done = await trio.run_process(
-                    argv,
+                    [shutil.which(PROGRAM) or PROGRAM],
                     stdin=f"{command}\n".encode(),
                     env=self._variables(daemon),
                     capture_stdout=True,
                     capture_stderr=True,
                     check=False,
                     cwd="/",
+                    **launching.as_user(daemon.identity),
                 )
             except OSError as error:
                 log.warning("mps.cannot_ask", reason=str(error))
@@ -295,9 +299,9 @@ class Mps:
     async def _quit(self, daemon: _Daemon) -> None:
         """Let a daemon end by itself; what has not within its time is killed."""
         running = daemon.running
-        if running is not None and running.poll() is None and await self._ask(daemon, "quit"):
+        if running is not None and not running.has_ended() and await self._ask(daemon, "quit"):
             with trio.move_on_after(QUIT_SECONDS):
-                while running.poll() is None:  # noqa: ASYNC110  a child has no event here
+                while not running.has_ended():  # noqa: ASYNC110  a child has no event here
                     await trio.sleep(LOOK_SECONDS / 4)
         await self._kill(daemon)
         log.info("mps.stopped", uid=daemon.identity.uid, gpus=daemon.gpu_ids)
@@ -305,15 +309,24 @@ class Mps:
     async def _kill(self, daemon: _Daemon) -> None:
         """Kill a daemon with the servers that it has started."""
         running, daemon.running, daemon.is_ready = daemon.running, None, False
-        if running is not None and running.poll() is None:
-            running.kill()
-            await trio.to_thread.run_sync(running.wait)
-        await self._sweep(daemon.key)
+        if running is None:
+            return
+        fence = Fence(self._mark(daemon.key))
+        with trio.move_on_after(QUIT_SECONDS):
+            while True:
+                await fence.kill(running.pid)
+                if running.has_ended() and await fence.is_empty(running.pid):
+                    break
+                await trio.sleep(LOOK_SECONDS / 10)
+        if running.has_ended():
+            running.close()
+        else:  # in a driver that does not come back: the kernel collects it when it does
+            log.warning("mps.will_not_end", pid=running.pid)
 
-    def _forget(self, daemon: _Daemon) -> None:
+    async def _forget(self, daemon: _Daemon) -> None:
         del self._daemons[daemon.key]
         if daemon.folder is not None:
-            daemon.folder.remove()
+            await trio.to_thread.run_sync(daemon.folder.remove)
 
     async def _stop_all(self) -> None:
         with trio.move_on_after(STOP_SECONDS):
@@ -323,13 +336,4 @@ class Mps:
             for daemon in self._daemons.values():
                 nursery.start_soon(self._quit, daemon)
         for daemon in list(self._daemons.values()):
-            self._forget(daemon)
-
-    async def _sweep(self, key: str) -> None:
-        for pid in await trio.to_thread.run_sync(launching.processes_of, self._mark(key)):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-            except PermissionError:
-                log.warning("mps.process_not_ours", pid=pid)
+            await self._forget(daemon)

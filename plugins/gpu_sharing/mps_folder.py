@@ -3,6 +3,8 @@
 import os
 import shutil
 import stat
+import subprocess
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -10,7 +12,7 @@ from typing import Final
 import structlog
 from attrs import frozen
 
-from .launching import Identity
+from .launching import Identity, as_user
 
 log = structlog.get_logger(__name__)
 
@@ -20,6 +22,8 @@ LONGEST_SOCKET: Final = "control_privileged"
 PARENT: Final = "appliance-mps"
 LOGS: Final = ("control.log", "server.log")
 LOG_BYTES: Final = 4 * 2**20
+HELP_SECONDS: Final = 5.0
+"""For what is done as a daemon's user."""
 
 
 @frozen(kw_only=True)
@@ -42,7 +46,7 @@ class Folder:
     def remove(self) -> None:
         """Take the directories away; what cannot be removed is said."""
         try:
-            shutil.rmtree(self.base)  # follows no links, whatever the daemon's user has put there
+            _remove(self)
         except OSError as error:
             log.warning("mps.folder_not_removed", folder=str(self.base), reason=str(error))
 
@@ -61,8 +65,7 @@ def make_folder(key: str, identity: Identity, *, own: Path, run: Path, instance:
             _make_parent(parent)
     if _is_too_long(folder):
         raise OSError(0, "its path is too long for a socket", str(folder.base))
-    with suppress(FileNotFoundError):
-        shutil.rmtree(folder.base)
+    _remove(folder)
     folder.base.mkdir(mode=0o711)
     folder.base.chmod(0o711)  # whatever the umask: its user passes through
     for path in (folder.pipe, folder.log):
@@ -87,8 +90,13 @@ def bound_logs(folder: Folder, identity: Identity) -> None:
     Their folder is its user's, who could have put a link there: only a plain file of that user is written to.
     """
     for name in LOGS:
+        path = folder.log / name
         try:
-            log_file = os.open(folder.log / name, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            log_file = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except PermissionError:  # as in `_remove`: its user may, and does no more than it could anyway
+            if path.lstat().st_size > LOG_BYTES:
+                _do_as(identity, ["truncate", "--no-create", "--size=0", str(path)])
+            continue
         except OSError:  # there is none, or none of that kind
             continue
         try:
@@ -98,6 +106,40 @@ def bound_logs(folder: Folder, identity: Identity) -> None:
                 os.ftruncate(log_file, 0)
         finally:
             os.close(log_file)
+
+
+def _remove(folder: Folder) -> None:
+    """Take everything away, following no links, whatever the daemon's user has put there; raises `OSError`."""
+    try:
+        shutil.rmtree(folder.base)
+    except FileNotFoundError:
+        return
+    except (PermissionError, RecursionError):
+        # Root without the capability to pass over modes, as under the hardened unit, may not look into what is
+        # another user's; and that user can have made a tree of any depth. Each empties its own.
+        for path in (folder.pipe, folder.log):
+            with suppress(FileNotFoundError):
+                owner = path.lstat()
+                if owner.st_uid != os.geteuid():
+                    identity = Identity(uid=owner.st_uid, gid=owner.st_gid, home=Path("/"), is_own=False)
+                    _do_as(identity, ["rm", "-rf", "--", str(path)])  # but for the directory itself, which is in ours
+        shutil.rmtree(folder.base)
+
+
+def _do_as(identity: Identity, argv: Sequence[str]) -> None:
+    """Run a program of the system as a daemon's user; what it could not do is seen by what is left."""
+    with suppress(subprocess.TimeoutExpired):
+        subprocess.run(
+            argv,
+            check=False,
+            timeout=HELP_SECONDS,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={"PATH": "/usr/bin:/bin"},
+            cwd="/",
+            **as_user(identity),
+        )
 
 
 def _parent(run: Path, instance: str) -> Path:

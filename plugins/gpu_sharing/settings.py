@@ -56,9 +56,9 @@ class CommandSettings:
     argv: tuple[str, ...] = field(default=("",), validator=_argv)
     """Program and arguments; no shell reads them. ``{port}``, ``{worker_id}`` and ``{name}`` are filled in."""
     user: str = field(default="", validator=matches_re(r"(?:[a-z_][a-z0-9_-]{0,31}\$?)?"))
-    """Whom it runs as; empty: in a sandbox, or not at all where there is none."""
+    """Whom it runs as; empty: not at all, unless ``unsafe_same_uid``."""
     folder: str = field(default="", validator=_no_nul)
-    """Where it starts; empty: a folder of its own."""
+    """Where it starts, and its HOME; empty: a folder of its own."""
     environment: Mapping[str, str] = field(factory=dict)
     """Variables it gets besides those that bind it to its GPUs."""
     unsafe_same_uid: bool = False

@@ -10,6 +10,7 @@ from appliance.plugin import Core, Parts, Service, SteadyClock
 from . import own_routes, routes
 from .book import Book
 from .bookings import Bookings
+from .dwelling import homes_beside
 from .enforcement import Enforcement
 from .intake import Intake
 from .licensing import Licensing
@@ -86,7 +87,7 @@ class _Here:
     @classmethod
     def of(cls, core: Core, settings: SharingSettings, book: Book) -> "_Here":
         mps = Mps(core.folder / "mps", core.host_id)
-        running = Running(settings, core.folder / "workers", core.host_id, mps)
+        running = Running(settings, core.folder / "workers", homes_beside(core.folder.parents[1]), core.host_id, mps)
         relaying = Relaying(core, settings, book, running.target)
         bookings = Bookings(core, lambda worker: settings.command(worker.worker_id, worker.name) is not None)
         book.hold, book.let_go = bookings.hold, bookings.let_go
