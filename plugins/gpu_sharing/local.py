@@ -108,10 +108,10 @@ class LocalHost:
             await self._hold(worker, present)
             self.running.want(worker, agent, is_there=present.issuperset(worker.gpu_ids))
         self.running.forget_all_but(agent.workers)
+        await self.relaying.follow(agent)  # before anybody is told that it runs: then guests get in
         changed = [worker for worker in agent.workers.values() if self._follow(worker)]
         if changed:
             await self.book.store_agent(agent, changed)
-        await self.relaying.follow(agent)
         for worker in agent.workers.values():
             worker.connections = self._connections(worker)
 
