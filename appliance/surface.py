@@ -83,6 +83,8 @@ class Call(Generic[BodyT]):
     head: Head
     caller: Caller = ANONYMOUS
     body: BodyT
+    raw: bytes = b""
+    """The body as it was sent."""
     query: Any = None
     """An instance of the endpoint's ``query`` model, or ``None``."""
     state: Any = None
@@ -191,6 +193,9 @@ Authenticate = Callable[[Head, Any], Caller | None]
 credentials, or raises one of our errors. Synchronous: look-ups are point reads."""
 Decode = Callable[[bytes, Head], Any]
 """Turns a raw body into the endpoint's model in the surface's own way; raises `BadInput`."""
+Shortcut = Callable[[bytes, Caller, Any], Any]
+"""``shortcut(raw, caller, state)``: returns what stands in for the endpoint's model where a body is one that it knows,
+``None`` where the body has to be read. Never raises, and knows only bodies that would be taken."""
 
 
 @frozen(kw_only=True)
@@ -214,6 +219,8 @@ class Endpoint:
     hot: bool = False
     """Served in front of h11; see ``appliance/http/server.py``. Only for measured hot paths."""
     decode: Decode | None = None
+    shortcut: Shortcut | None = None
+    """Asked before the body is decoded. Only for measured hot paths."""
     waits: bool = False
     """The handler may wait for long (a long poll): a client that goes away cancels it."""
     summary: str = ""

@@ -210,19 +210,24 @@ class Edge:
         assert route is not None
         endpoint, bound = route.endpoint, route.bound
         readers = self._readers.get(id(endpoint)) or self._make_readers(route)
-        query = readers.query.read(exchange.head.raw_query) if readers.query is not None else None
-        decode = endpoint.decode or (bound.surface.decode if endpoint.body not in (None, RAW) else None)
+        head = exchange.head
+        query = readers.query.read(head.raw_query) if readers.query is not None else None
         content: Any = None
-        if decode is not None:
-            content = decode(body, exchange.head)
-        elif readers.body is not None:
-            content = readers.body.read(body)
-        elif endpoint.body is not None:
-            content = body
+        if endpoint.shortcut is not None:
+            content = endpoint.shortcut(body, exchange.caller, bound.state)
+        if content is None:
+            decode = endpoint.decode or (bound.surface.decode if endpoint.body not in (None, RAW) else None)
+            if decode is not None:
+                content = decode(body, head)
+            elif readers.body is not None:
+                content = readers.body.read(body)
+            elif endpoint.body is not None:
+                content = body
         return Call(
-            head=exchange.head,
+            head=head,
             caller=exchange.caller,
             body=content,
+            raw=body,
             query=query,
             state=bound.state,
             request_id=exchange.request_id,

@@ -150,7 +150,7 @@ def _cleaned(sample: HostSample, unique: Keys) -> HostSample:
     return evolve(sample, **changes)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=16_384)
 def _unique_keys(keys: Keys) -> Keys:
     """Check the devices' names and make them unique; cached, since a host's devices seldom change."""
     found = []

@@ -12,10 +12,10 @@ from attrs import define, field
 
 from appliance.series.pack import Row
 from appliance.series.rates import Pace, Rates
-from appliance.series.rollup import TIER_US, Bucket, Part, close, combine, floor, part_of_vector, values_of
+from appliance.series.rollup import TIER_US, Bucket, Part, close, combine, compact, floor, part_of_vector, values_of
 
-PARTS_MAX: Final = 64
-"""Samples kept apart in the finest level; a host that reports faster has them added together meanwhile."""
+PARTS_MAX: Final = 4
+"""Samples kept apart in the finest level until they are added together."""
 
 Reload = Callable[[int, int], Bucket | None]
 """Folds the bucket of a tier at a start from what is stored."""
@@ -23,7 +23,10 @@ Reload = Callable[[int, int], Bucket | None]
 
 @define
 class OpenBuckets:
-    """What one series needs to close its buckets: its newest sample, and the parts of each open bucket."""
+    """What one series needs to close its buckets: its newest sample, and the parts of each open bucket.
+
+    Adding is exact in whatever groups it is done, so a level is one part, and small: there are thousands of series.
+    """
 
     series_id: int
     newest: Row | None
@@ -49,7 +52,7 @@ class OpenBuckets:
         if finest is not None:
             finest.append(part_of_vector(row.layout, values_of(row, rates)))
             if len(finest) >= PARTS_MAX:
-                finest[:] = [combine(finest)]
+                finest[:] = [compact(combine(finest))]
         self.newest = row
         if self.pace is not None:
             self.pace.add(row.at_unix_us)
@@ -67,7 +70,7 @@ class OpenBuckets:
             yield tier, start, bucket
             above = self._levels[tier + 1] if tier + 1 < len(TIER_US) else None
             if above is not None:
-                above.append(bucket.part())
+                above[:] = [compact(combine([*above, bucket.part()]))]
 
     def doubt(self) -> None:
         """Take no level from memory that something else has changed: read each anew when it closes."""

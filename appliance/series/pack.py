@@ -36,6 +36,9 @@ class Layout:
     keys: tuple[tuple[str, ...], ...]
     gpu_details: tuple[tuple[int, str], ...] = ()
     """Index and model of each GPU, so that a reading can be rebuilt."""
+    shape: tuple[int, ...] = field(init=False, eq=False)
+    """How many devices there are of each kind, which says what each slot is, but for the device: thousands of hosts
+    have a layout each, and few shapes."""
     layout_id: int = field(init=False, eq=False)
     """Hash of the content, so the same devices have the same id whatever was stored first."""
     content: bytes = field(init=False, eq=False, repr=False)
@@ -54,6 +57,7 @@ class Layout:
         }
         text = json.dumps(document, separators=(",", ":")).encode()
         number = int.from_bytes(blake2b(text, digest_size=8).digest()) >> 1
+        object.__setattr__(self, "shape", tuple(map(len, self.keys)))
         object.__setattr__(self, "layout_id", number)
         object.__setattr__(self, "content", zlib.compress(text))
         pairs = list(zip(KINDS, self.keys, strict=True))
@@ -123,7 +127,7 @@ def _places(stored: list[tuple[str, str, str]], ours: list[tuple[str, str, str]]
     return tuple(at.get(slot) for slot in ours)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=16_384)
 def intern_layout(keys: tuple[tuple[str, ...], ...], gpu_details: tuple[tuple[int, str], ...]) -> Layout:
     """Return the layout of these devices, the same object each time."""
     return Layout(keys=keys, gpu_details=gpu_details)
@@ -148,7 +152,15 @@ class Row:
 
     def column(self, metric: str) -> Sequence[float | None]:
         """Return one gauge of every device of a kind, in the sample's order (``gpu.utilization_percent``); quick."""
-        return _column(self.layout, metric)(self.gauges)
+        return _column(self.layout.shape, metric)(self.gauges)
+
+    def counter_column(self, metric: str) -> Sequence[int | None]:
+        """Return one counter of every device of a kind, in the sample's order (``gpu.energy_millijoules_total``)."""
+        return _counter_column(self.layout.shape, metric)(self.counters)
+
+    def device_names(self, kind: str) -> tuple[str, ...]:
+        """Return what the devices of a kind (``gpu``) are called, in the sample's order."""
+        return self.layout.keys[_KIND_PLACES[kind]]
 
     def device_count(self, kind: str) -> int:
         """Return how many devices of a kind (``gpu``) the host has."""
@@ -159,16 +171,29 @@ _HOST_GAUGES: Final = {name: place for place, name in enumerate(HOST.gauges)}
 _KIND_PLACES: Final = {kind.prefix: place for place, kind in enumerate(KINDS)}
 
 
-@lru_cache(maxsize=4096)
-def _column(layout: Layout, metric: str) -> Spread:
-    return picker(layout, "gauges", metric)
+@lru_cache(maxsize=1024)
+def _column(shape: tuple[int, ...], metric: str) -> Spread:
+    return picker(shape, "gauges", metric)
 
 
-def picker(layout: Layout, names: str, metric: str) -> Spread:
+@lru_cache(maxsize=1024)
+def _counter_column(shape: tuple[int, ...], metric: str) -> Spread:
+    return picker(shape, "counters", metric)
+
+
+def names_of(shape: tuple[int, ...], names: str) -> list[tuple[str, str]]:
+    """Return (kind, field) of each device slot of layouts of a shape; see `Layout.slots`."""
+    return [
+        (kind.prefix, name)
+        for kind, count in zip(KINDS, shape, strict=True)
+        for name in list(getattr(kind, names)) * count
+    ]
+
+
+def picker(shape: tuple[int, ...], names: str, metric: str) -> Spread:
     """Return what picks one field of every device of a kind from all device values; see `Layout.slots`."""
     kind, _, field_name = metric.partition(".")
-    slots = enumerate(layout.slots(names))
-    places = [place for place, (prefix, _, name) in slots if (prefix, name) == (kind, field_name)]
+    places = [place for place, each in enumerate(names_of(shape, names)) if each == (kind, field_name)]
     if not places:
         return lambda values: ()
     if len(places) == 1:

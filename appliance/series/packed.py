@@ -18,7 +18,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from appliance.series.pack import Decoder, Layout, UnknownFormat
-from appliance.series.rollup import Bucket, Slot, is_wide, slots_of
+from appliance.series.rollup import Bucket, Slot, is_wide, slots_of, wide_places
 
 VERSION: Final = 1
 HAS_COUNTS: Final = 1
@@ -33,19 +33,19 @@ def pack_bucket(bucket: Bucket, *, is_compressed: bool = True) -> bytes:
         flags |= HAS_COUNTS
     values = (*(bucket.counts or ()), *bucket.minima, *bucket.maxima, *bucket.means)
     try:
-        head, packer = _packing(bucket.layout, bucket.present, flags)
+        head, packer = _packing(bucket.layout.shape, bucket.present, flags)
         data = packer.pack(*values)
     except struct.error:  # a figure beyond 32 bits
-        head, packer = _packing(bucket.layout, bucket.present, flags | IS_WIDE)
+        head, packer = _packing(bucket.layout.shape, bucket.present, flags | IS_WIDE)
         data = packer.pack(*values)
     return head + (zlib.compress(data, 1) if is_compressed else data)
 
 
 @lru_cache(maxsize=1024)
-def _packing(layout: Layout, present: bytes, flags: int) -> tuple[bytes, struct.Struct]:
+def _packing(shape: tuple[int, ...], present: bytes, flags: int) -> tuple[bytes, struct.Struct]:
     bits = sum(there << place for place, there in enumerate(present))
     head = bytes([VERSION, flags]) + bits.to_bytes((len(present) + 7) // 8, "little")
-    return head, _packer(present, tuple(is_wide(name) for _, _, name in slots_of(layout)), flags)
+    return head, _packer(present, wide_places(shape), flags)
 
 
 @lru_cache(maxsize=1024)
@@ -63,12 +63,19 @@ class BucketDecoder:
     slots: tuple[Slot, ...]
     """What is stored, by this layout's own account; other versions of the appliance know other fields."""
     wide_places: tuple[bool, ...]
+    is_ours: bool
+    """Whether the slots are those of this version, in its order."""
 
 
 def bucket_decoder(stored: Decoder) -> BucketDecoder:
     """Return how buckets of a stored layout are read."""
     slots = stored.metric_slots
-    return BucketDecoder(layout=stored.layout, slots=slots, wide_places=tuple(is_wide(name) for _, _, name in slots))
+    return BucketDecoder(
+        layout=stored.layout,
+        slots=slots,
+        wide_places=tuple(is_wide(name) for _, _, name in slots),
+        is_ours=slots == slots_of(stored.layout),
+    )
 
 
 def head_size(decoder: BucketDecoder) -> int:
@@ -135,7 +142,7 @@ def unpack_bucket(blob: bytes, sample_count: int, decoder: BucketDecoder) -> Buc
     counted = width if blob[1] & HAS_COUNTS else 0
     counts = values[:counted] if counted else None
     columns = [values[counted + place * width : counted + (place + 1) * width] for place in range(3)]
-    if decoder.slots == slots_of(decoder.layout):
+    if decoder.is_ours:
         return Bucket(decoder.layout, present, sample_count, counts, *columns)
     return _moved(present, sample_count, counts, columns, decoder)
 

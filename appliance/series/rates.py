@@ -15,7 +15,7 @@ from attrs import field, frozen
 
 from appliance.series.fields import HOST, KINDS, RATE_LIMITS, RATE_SCALES
 from appliance.series.limits import MAX_MAGNITUDE, RATE_GAP_SECONDS
-from appliance.series.pack import Counters, Layout, Row, Spread, picker
+from appliance.series.pack import Counters, Layout, Row, Spread, names_of, picker
 
 GAP_US: Final = RATE_GAP_SECONDS * 1_000_000
 PACE_GAPS: Final = 10
@@ -77,8 +77,8 @@ _HOST_SCALES: Final = _scales(HOST.rates)
 
 
 @lru_cache(maxsize=1024)
-def _device_scales(layout: Layout) -> _Scales:
-    return _scales([name for _, _, name in layout.slots("rates")])
+def _device_scales(shape: tuple[int, ...]) -> _Scales:
+    return _scales([name for _, name in names_of(shape, "rates")])
 
 
 @lru_cache(maxsize=1024)
@@ -88,9 +88,9 @@ def _places(before: Layout, after: Layout) -> tuple[int | None, ...]:
     return tuple(at.get(slot) for slot in after.slots("counters"))
 
 
-@lru_cache(maxsize=4096)
-def _column(layout: Layout, metric: str) -> Spread:
-    return picker(layout, "rates", metric)
+@lru_cache(maxsize=1024)
+def _column(shape: tuple[int, ...], metric: str) -> Spread:
+    return picker(shape, "rates", metric)
 
 
 def host_rates(before: Row | None, row: Row) -> list[float | None]:
@@ -109,7 +109,7 @@ def device_rates(before: Row | None, row: Row) -> list[float | None]:
     counters = before.counters
     if before.layout is not row.layout and before.layout != row.layout:
         counters = [None if place is None else counters[place] for place in _places(before.layout, row.layout)]
-    return _derive(counters, row.counters, _device_scales(row.layout), seconds)
+    return _derive(counters, row.counters, _device_scales(row.layout.shape), seconds)
 
 
 def _seconds(before: Row | None, row: Row) -> float | None:
@@ -150,7 +150,7 @@ class Rates:
 
     def column(self, metric: str) -> Sequence[float | None]:
         """Return one rate of every device of a kind, in the sample's order (``disk.busy_percent``); quick."""
-        return _column(self.layout, metric)(self.device_values)
+        return _column(self.layout.shape, metric)(self.device_values)
 
     def _of(self, prefix: str) -> Mapping[str, Mapping[str, float | None]]:
         values = iter(self.device_values)

@@ -20,7 +20,7 @@ from attrs import define, field, frozen
 
 from appliance.series.fields import HOST, KINDS
 from appliance.series.limits import MAX_DEVICES
-from appliance.series.pack import Layout, Row, intern_layout, spread_of
+from appliance.series.pack import Layout, Row, intern_layout, names_of, spread_of
 from appliance.series.rates import Rates, rates_of
 
 TIER_SECONDS: Final = (10, 60, 600, 3600)
@@ -99,22 +99,24 @@ def is_wide(metric: str) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def quanta(layout: Layout) -> tuple[int, ...]:
-    """Return how many quanta make one, for each place of the vector."""
-    return tuple(1 if is_wide(name) else HUNDREDTHS for _, _, name in slots_of(layout))
+def wide_places(shape: tuple[int, ...]) -> tuple[bool, ...]:
+    """Return whether each place of the vector counts bytes, for layouts of a shape."""
+    names = [name for _, _, name in HOST_SLOTS]
+    names += [name for kind in ("gauges", "rates") for _, name in names_of(shape, kind)]
+    return tuple(map(is_wide, names))
 
 
 @lru_cache(maxsize=1024)
-def _units(layout: Layout) -> tuple[float, ...]:
+def _units(shape: tuple[int, ...]) -> tuple[float, ...]:
     # Floats, so that a whole number gives what it gives once it has been stored as a float.
-    return tuple(map(float, quanta(layout)))
+    return tuple(1.0 if wide else float(HUNDREDTHS) for wide in wide_places(shape))
 
 
 def part_of_vector(layout: Layout, values: Sequence[float | None]) -> Part:
     """Return the figures of one sample."""
     present = bytes(map(is_not, values, repeat(None)))
     # Half of what `round` costs. It rises with the value, which is all that folding asks of it.
-    units = _units(layout)
+    units = _units(layout.shape)
     scaled = [value * unit + 0.5 for value, unit in zip(values, units, strict=True) if value is not None]
     figures = list(map(math.floor, scaled))
     return Part(layout, present, 1, None, figures, figures, figures)
@@ -199,6 +201,15 @@ def _combine_unlike(parts: Sequence[Part]) -> Part:
         [max([value for value in each if value is not None]) for each in compress(zip(*highs, strict=True), present)],
         list(map(sum, compress(zip(*totals, strict=True), present))),
     )
+
+
+def compact(part: Part) -> Part:
+    """Return the same part in a fifth of the memory, where its figures fit 64 bits."""
+    try:
+        columns = [array("q", each) for each in (part.minima, part.maxima, part.totals)]
+    except OverflowError:  # totals of readings beyond everything real
+        return part
+    return Part(part.layout, part.present, part.sample_count, part.counts, *columns)
 
 
 def close(part: Part) -> Bucket:

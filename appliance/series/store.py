@@ -30,8 +30,11 @@ __all__ = ["MIGRATIONS", "OWNER", "SeriesStore", "Stored"]
 MAX_SERIES: Final = 2**28
 TOO_OLD: Final = "the sample is older than the raw samples that are kept, and newer ones of its host are there"
 TOO_OLD_HINT: Final = "set the clocks of both machines, or keep raw samples longer"
-OPEN_MAX: Final = 512
-"""Series whose open buckets are remembered; those of 8 GPUs take some 300 kB."""
+OPEN_MAX: Final = 10_240
+"""Series whose open buckets are remembered: reading them anew takes ten times as long. Those of 8 GPUs with a few
+figures each take some 10 kB, with all figures some 30 kB."""
+LAYOUTS_MAX: Final = 16_384
+"""Layouts that are remembered."""
 
 MOVED_ROWS: Final = 1000
 """Rows moved or deleted in one write: below 50 ms of the writer's time."""
@@ -104,7 +107,7 @@ class SeriesStore:
     def _save_layout(self, conn: sqlite3.Connection, layout: Layout, at_unix_us: int) -> None:
         if self._saved_until.get(layout.layout_id, -1) >= at_unix_us:
             return
-        if len(self._saved_until) >= 4096:
+        if len(self._saved_until) >= LAYOUTS_MAX:
             self._saved_until.clear()
         found = conn.execute(
             "SELECT used_until_unix_us FROM series_layout WHERE layout_id = ?", (layout.layout_id,)
@@ -128,7 +131,7 @@ class SeriesStore:
                 raise UnknownFormat(f"series layout {layout_id} is missing")
             read = decoder(found[0])
             known = read, bucket_decoder(read)
-            if len(self._decoders) >= 4096:
+            if len(self._decoders) >= LAYOUTS_MAX:
                 self._decoders.clear()
             self._decoders[layout_id] = known
         return known

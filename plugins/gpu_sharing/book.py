@@ -84,6 +84,10 @@ class Book:
         """Return a person's agents, or all, oldest first."""
         return [agent for agent in self._agents.values() if _is_of(agent.owner, owner)]
 
+    def find(self, agent_id: str) -> Agent | None:
+        """Return an agent where there is one."""
+        return self._agents.get(agent_id)
+
     def agent(self, agent_id: str, owner: Owner = None) -> Agent:
         """Return an agent; one that is somebody else's is not there. Raises `NotFound`."""
         agent = self._agents.get(agent_id)
@@ -123,8 +127,11 @@ class Book:
 
     def live_codes(self, worker_id: str) -> list[str]:
         """Return the codes that open a worker now. One that is used up goes on for those who have followed it."""
+        shares = self._of_worker.get(worker_id)
+        if not shares:
+            return []
         now = self.core.now()
-        return [share.short_code for share in self.shares_of(worker_id) if not share.is_over(now)]
+        return [share.short_code for share in shares.values() if not share.is_over(now)]
 
     # ------------------------------------------------------------ agents
 

@@ -13,13 +13,15 @@ from .lineprotocol import Point, Value
 
 MIB: Final = 2**20
 MEMORY_MB_MAX: Final = 2**40
+CELSIUS_MAX: Final = 1000
+POWER_WATTS_MAX: Final = 100_000
 KEPT: Final = ("gpu_metrics", "system_metrics")
 """What lines begin with whose figures are kept; the status itself tells more of workers."""
 RESTARTS_MAX: Final = 2**31
 CONNECTIONS_MAX: Final = 1_000_000
 
 
-@frozen(kw_only=True)
+@define(kw_only=True)  # not frozen: one is made for every GPU of every report, and that takes three times as long
 class GpuFigures:
     """One reading of one GPU; ``None`` where nothing, or nothing possible, was reported."""
 
@@ -34,7 +36,7 @@ class GpuFigures:
     pcie_tx_bytes_per_s: float | None = None
 
 
-@frozen(kw_only=True)
+@define(kw_only=True)
 class HostFigures:
     """One reading of an agent's host."""
 
@@ -102,8 +104,8 @@ def gpu_figures(gpu_id: str, said: Mapping[str, Value]) -> GpuFigures:
         utilization_percent=_number(said, "utilization", 0, 100),
         vram_used_bytes=_megabytes(said, "vram_used_mb"),
         vram_total_bytes=_megabytes(said, "vram_total_mb") or None,  # 0 is what agents say of a GPU unknown to them
-        temperature_celsius=_number(said, "temperature", -100, 1000),
-        power_watts=_number(said, "power_usage_w", 0, 100_000),
+        temperature_celsius=_number(said, "temperature", -100, CELSIUS_MAX),
+        power_watts=_number(said, "power_usage_w", 0, POWER_WATTS_MAX),
         pcie_rx_bytes_per_s=_kilobytes(said, "pcie_rx_kb"),
         pcie_tx_bytes_per_s=_kilobytes(said, "pcie_tx_kb"),
     )

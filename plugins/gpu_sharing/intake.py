@@ -6,18 +6,19 @@ from typing import Final
 import structlog
 from attrs import define, field
 
-from appliance.plugin import ApplianceError, Core, GpuSample, HostSample
+from appliance.plugin import ApplianceError, Core
 
 from . import figures, life, lineprotocol
 from .book import Book
-from .identities import series_id
 from .models import Agent, Gpu, Worker
+from .quickfigures import QuickFigures
+from .repeats import Repeated, Repeats
+from .samples import sample_of
 from .wire.reports import SHUTDOWN, AgentStatusReportRequest, GpuStatus, WorkerStatusReport, connections_of
 
 log = structlog.get_logger(__name__)
 
 FUTURE_US: Final = 60_000_000
-MB: Final = 2**20
 
 
 @define(eq=False)
@@ -28,12 +29,33 @@ class Intake:
     book: Book
     gpus_changed: Callable[[Agent], None]
     """Told of agents whose GPUs are others than before."""
+    repeats: Repeats = field(factory=Repeats, init=False)
+    _quick: QuickFigures = field(factory=QuickFigures, init=False)
     _unstored: dict[str, dict[str, Worker]] = field(factory=dict, init=False)
     """By agent, the workers whose reported state is in memory but could not be stored: the next report stores it."""
 
-    async def take(self, agent: Agent, report: AgentStatusReportRequest, *, reported_from: str) -> None:
-        """Take a status report. A state that has changed is durable before this returns; that it came is not."""
+    async def take(
+        self, agent: Agent, report: AgentStatusReportRequest | Repeated, *, raw: bytes = b"", reported_from: str
+    ) -> None:
+        """Take a status report. A state that has changed is durable before this returns; that it came is not.
+
+        :param raw: the report as it was sent, by which the next one is known to repeat it.
+        """
         self.book.heard(agent, reported_from=reported_from)
+        if isinstance(report, Repeated):
+            now = self.book.clock()
+            for worker in report.workers:
+                worker.listed_us = now
+            changed, is_other = list[Worker](), False
+        else:
+            changed, is_other = self._take_over(agent, report)
+            self.repeats.taken(agent, report, raw)
+        left = self._unstored.pop(agent.agent_id, None)
+        if changed or is_other or left is not None:
+            await self._store(agent, (left or {}) | {worker.worker_id: worker for worker in changed})
+
+    def _take_over(self, agent: Agent, report: AgentStatusReportRequest) -> tuple[list[Worker], bool]:
+        """Take over what a report says; return the workers that have to be stored, and whether the agent has."""
         has_shut_down = report.event == SHUTDOWN
         changed = [
             worker
@@ -46,9 +68,7 @@ class Intake:
             agent.gpus = gpus
             self.gpus_changed(agent)
         agent.has_shut_down = has_shut_down
-        left = self._unstored.pop(agent.agent_id, None)
-        if changed or is_other or left is not None:
-            await self._store(agent, (left or {}) | {worker.worker_id: worker for worker in changed})
+        return changed, is_other
 
     async def _store(self, agent: Agent, workers: dict[str, Worker]) -> None:
         try:
@@ -74,15 +94,19 @@ class Intake:
 
     async def lines(self, agent: Agent, text: str, at_unix_us: int) -> None:
         """Keep the figures of line protocol; a line that cannot be read costs itself."""
-        read = lineprotocol.read_lines(text, figures.KEPT)
-        if read.refused:
-            log.debug("agent.lines_not_read", agent=agent.agent_id, count=read.refused, faults=read.faults)
-        found = figures.of_points(
-            read.points,
-            agent_id=agent.agent_id,
-            gpu_ids=[gpu.gpu_id for gpu in agent.gpus],
-            worker_ids=agent.workers,
-        )
+        if agent.is_local:
+            return
+        found = self._quick.read(agent, text)
+        if found is None:
+            read = lineprotocol.read_lines(text, figures.KEPT)
+            if read.refused:
+                log.debug("agent.lines_not_read", agent=agent.agent_id, count=read.refused, faults=read.faults)
+            found = figures.of_points(
+                read.points,
+                agent_id=agent.agent_id,
+                gpu_ids=[gpu.gpu_id for gpu in agent.gpus],
+                worker_ids=agent.workers,
+            )
         await self.keep(agent, found, at_unix_us)
 
     async def keep(self, agent: Agent, found: figures.Figures, at_unix_us: int) -> None:
@@ -91,40 +115,11 @@ class Intake:
             return
         now = self.core.now()
         told = at_unix_us if found.taken_at_unix_ms is None else found.taken_at_unix_ms * 1000
-        at = told if told <= now + FUTURE_US else now
-        host = found.host or figures.HostFigures()
-        used, total = host.memory_used_bytes, host.memory_total_bytes
-        sample = HostSample(
-            host_id=agent.host_id,
-            taken_at_unix_us=at,
-            cpu_percent=host.cpu_percent,
-            memory_used_bytes=used,
-            memory_total_bytes=total,
-            memory_percent=100 * used / total if used is not None and total else None,
-            gpus=tuple(
-                _sample(agent, gpu, found.gpus[gpu.gpu_id], at) for gpu in agent.gpus if gpu.gpu_id in found.gpus
-            ),
-        )
+        sample = sample_of(agent, found, told if told <= now + FUTURE_US else now)
         try:
             await self.core.series.append(sample)
         except ApplianceError as error:  # older than what is kept, or the disk is full: the report itself counts
             log.warning("agent.figures_not_kept", agent=agent.agent_id, reason=error.message)
-
-
-def _sample(agent: Agent, gpu: Gpu, said: figures.GpuFigures, at: int) -> GpuSample:
-    return GpuSample(
-        gpu_id=series_id(agent, gpu.gpu_id),
-        gpu_index=gpu.gpu_index,
-        model=gpu.model,
-        taken_at_unix_us=at,
-        vram_total_bytes=said.vram_total_bytes or gpu.vram_mb * MB,
-        vram_used_bytes=said.vram_used_bytes,
-        utilization_percent=said.utilization_percent,
-        temperature_celsius=said.temperature_celsius,
-        power_watts=said.power_watts,
-        pcie_rx_bytes_per_s=said.pcie_rx_bytes_per_s,
-        pcie_tx_bytes_per_s=said.pcie_tx_bytes_per_s,
-    )
 
 
 def _gpus(agent: Agent, reported: list[GpuStatus]) -> tuple[Gpu, ...]:

@@ -13,17 +13,19 @@ from appliance.series.rollup import (
     Bucket,
     close,
     combine,
+    compact,
     fold_buckets,
     fold_samples,
     part_of_vector,
-    quanta,
     slots_of,
     union,
+    wide_places,
 )
 
 PLAIN = intern_layout(((), (), (), ("fan1",)), ())
 OTHER = intern_layout(((), (), ("eth0",), ("fan2", "fan1")), ())
 WIDTH = {layout: len(slots_of(layout)) for layout in (PLAIN, OTHER)}
+QUANTA = [1 if is_wide else 100 for is_wide in wide_places(PLAIN.shape)]
 VALUE = st.none() | st.floats(-(2**53), 2**53) | st.floats(0, 100)
 
 
@@ -57,6 +59,19 @@ def test_parts_added_in_groups_give_the_very_same_bucket(
     parts = [part_of_vector(*point) for point in points]
     groups = [combine(parts[place : place + size]) for place in range(0, len(parts), size)]
     assert close(combine(groups)) == fold_samples(points)
+    one_by_one = parts[0]
+    for part in parts[1:]:
+        one_by_one = compact(combine([one_by_one, part]))
+    assert close(one_by_one) == fold_samples(points)
+
+
+def test_part_with_totals_beyond_64_bits_stays_exact_when_it_is_made_small() -> None:
+    part = combine([part_of_vector(PLAIN, [2.0**53] * WIDTH[PLAIN])] * 1200)
+    assert max(part.totals) >= 2**63
+    assert close(compact(part)) == close(part)
+    small = combine([part_of_vector(PLAIN, [2.0**40] * WIDTH[PLAIN])] * 12)
+    assert compact(small) is not small
+    assert close(compact(small)) == close(small)
 
 
 @given(st.lists(vectors(), min_size=1, max_size=6))
@@ -95,13 +110,13 @@ def test_absent_readings_count_neither_in_the_mean_nor_as_zero() -> None:
         [(PLAIN, [None] * width), (PLAIN, [4.0] * width), (PLAIN, [None] * width), (PLAIN, [8.0] * width)]
     )
     assert list(bucket.counts or ()) == [2] * width
-    assert list(bucket.means) == [6 * quantum for quantum in quanta(PLAIN)]
+    assert list(bucket.means) == [6 * quantum for quantum in QUANTA]
 
 
 def test_mean_of_means_is_weighted_by_readings() -> None:
     width = WIDTH[PLAIN]
     one, nine = fold_samples([(PLAIN, [0.0] * width)] * 9), fold_samples([(PLAIN, [10.0] * width)])
-    assert list(fold_buckets([one, nine]).means) == list(quanta(PLAIN))
+    assert list(fold_buckets([one, nine]).means) == QUANTA
 
 
 def test_union_keeps_the_order_in_which_devices_are_met() -> None:
