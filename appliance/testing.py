@@ -32,7 +32,7 @@ from appliance.run.failures import leaves
 from appliance.systemd import Notifier
 
 GIB = 2**30
-WAIT_SECONDS = 5.0
+WAIT_SECONDS = 30.0
 PASSWORD = "correct horse battery"  # noqa: S105  everybody's, in tests
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 import structlog
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from tests import forked
 
 # As the product's own log does it: the formatter that structlog takes where it can walks live objects of other threads.
 structlog.configure(
@@ -27,6 +29,8 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+PATIENCE_MS = 30_000
+"""How long a page may take to show what is looked for; CI's machine has other things to do."""
 LAST = ("zipapp", "browser")  # the quick tests speak first
 
 
@@ -43,11 +47,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 )
 
 
+def pytest_sessionfinish() -> None:
+    """End the process that forks commands."""
+    forked.close()
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """One Chromium for every test that drives a page: a second one cannot be had in the same thread."""
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed here")
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trio
 
 from appliance.settings import RELOAD, every_setting
 from appliance.testing import RunningAppliance, running, scripted_gpus, until
@@ -115,11 +114,10 @@ async def test_a_reload_makes_a_live_setting_take_effect(tmp_path: Path, key: st
 
 async def test_a_new_sample_interval_is_kept_to_at_once(tmp_path: Path) -> None:
     backend = scripted_gpus(1)
-    async with running(tmp_path, backends=[backend], config="[devices]\nsample_seconds = 0.2") as appliance:
+    async with running(tmp_path, backends=[backend], config="[devices]\nsample_seconds = 600") as appliance:
         await reload(appliance, tmp_path, "[devices]\nsample_seconds = 0.1")
-        before, began = backend.reads, trio.current_time()
+        before = backend.reads
         await until(lambda: backend.reads >= before + 4)
-        assert trio.current_time() - began < 0.8
 
 
 async def test_a_reload_lists_what_needs_a_restart_and_does_not_pretend(tmp_path: Path) -> None:

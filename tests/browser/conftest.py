@@ -8,10 +8,10 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
 
 from tests.browser.served import ADMIN, ROOT, Served
+from tests.conftest import PATIENCE_MS
 
 ARTIFACTS = ROOT / "tests" / "artifacts"
 CONFIG = "[devices]\nsample_seconds = 0.5\n"
-PATIENCE_MS = 15_000
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -60,7 +60,7 @@ class Agent:
             headers={"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
+            with urllib.request.urlopen(request, timeout=30) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as refused:
             with refused:

@@ -4,14 +4,14 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 import urllib.request
 from pathlib import Path
 
 from attrs import define, field
+
+from tests.forked import Forked
 
 ROOT = Path(__file__).parent.parent.parent
 START_SECONDS = 30.0
@@ -27,7 +27,7 @@ class Served:
     port: int = 0
     link: str = field(default="", init=False)
     """The one-time setup link it printed, or empty when it has an admin."""
-    _process: subprocess.Popen[str] | None = field(default=None, init=False)
+    _process: Forked | None = field(default=None, init=False)
     _output: list[str] = field(factory=list, init=False)
 
     @property
@@ -48,17 +48,14 @@ class Served:
         config.write_text(self.config)
         config.chmod(0o600)
         arguments = ["--data-dir", str(self.folder / "data"), "--config", str(config)]
-        command = [sys.executable, "-m", "appliance", "serve", *arguments, "--listen", f"127.0.0.1:{self.port}"]
-        environment = {**os.environ, "HOME": str(self.folder), "PYTHONUNBUFFERED": "1"}
+        words = ["serve", *arguments, "--listen", f"127.0.0.1:{self.port}"]
         self._output.clear()
-        self._process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
+        self._process = Forked.popen(words, cwd=ROOT, env={**os.environ, "HOME": str(self.folder)})
         reading = threading.Thread(target=self._read, args=(self._process,), daemon=True)
         reading.start()
         self._await_address()
 
-    def _read(self, process: subprocess.Popen[str]) -> None:
+    def _read(self, process: Forked) -> None:
         assert process.stdout is not None
         for line in process.stdout:
             self._output.append(line)
@@ -79,7 +76,7 @@ class Served:
 
     def _answers(self, port: int) -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=30) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False
@@ -99,7 +96,7 @@ class Served:
         request = urllib.request.Request(
             self.base + path, data=json.dumps(body).encode(), headers={"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=20):
+        with urllib.request.urlopen(request, timeout=30):
             pass
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:

@@ -74,7 +74,7 @@ def share_row(page: Page, made: dict[str, str]) -> Locator:
 def fetch(made: dict[str, str]) -> int:
     """Open a share's link as a program does; return the status."""
     try:
-        with urllib.request.urlopen(made["link"], timeout=20) as answer:
+        with urllib.request.urlopen(made["link"], timeout=30) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as refused:
         with refused:

@@ -51,5 +51,5 @@ class SharingAgent:
             data=json.dumps(body).encode(),
             headers={"Authorization": f"Bearer {credential}", "Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)

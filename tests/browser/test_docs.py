@@ -2,7 +2,7 @@
 
 import json
 
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.browser.conftest import shoot
 from tests.browser.served import Served
@@ -39,6 +39,20 @@ def test_endpoint_opens_with_its_answers_and_the_filter_finds_it(logged_in: Page
     expect(devices.get_by_text("200", exact=True)).to_be_visible()
     logged_in.get_by_label("Filter").fill("no such word anywhere")
     expect(logged_in.locator("details:visible")).to_have_count(0)
+
+
+def test_what_was_typed_before_the_description_arrived_filters_it(logged_in: Page, site: Served) -> None:
+    held: list[Route] = []
+    logged_in.route("**/openapi.json", held.append)
+    with logged_in.expect_request("**/openapi.json"):
+        logged_in.goto(f"{site.base}/docs", wait_until="commit")
+    logged_in.get_by_label("Filter").fill("get /api/appliance/devices")
+    held[0].continue_()
+    devices = logged_in.locator("details").filter(
+        has=logged_in.get_by_text("/api/appliance/devices", exact=True), visible=True
+    )
+    expect(devices).to_have_count(1)
+    expect(logged_in.locator("details", has_text="/api/auth/login")).to_be_hidden()
 
 
 PROSE = {

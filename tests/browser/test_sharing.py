@@ -165,11 +165,11 @@ def test_share_of_this_host_is_made_used_counted_and_revoked_with_its_live_conne
     expect(row).to_contain_text("1 of 3", timeout=SLOW_MS)
     place = urlsplit(made["url"])
     assert place.hostname is not None
-    with socket.create_connection((place.hostname, place.port or 0), timeout=20) as guest:
+    with socket.create_connection((place.hostname, place.port or 0), timeout=30) as guest:
         guest.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert guest.recv(12).startswith(b"HTTP/1.")
         guest.sendall(b"")
-        with socket.create_connection((place.hostname, place.port or 0), timeout=20) as idle:
+        with socket.create_connection((place.hostname, place.port or 0), timeout=30) as idle:
             expect(row).to_contain_text(
                 re.compile(r"[12] of 4 live.*[1-9]\d* B|[12] of 4 live.*[\d.]+ KiB"), timeout=SLOW_MS
             )
@@ -178,7 +178,7 @@ def test_share_of_this_host_is_made_used_counted_and_revoked_with_its_live_conne
             dialog = logged_in.get_by_role("dialog", name=f"Revoke share {made['code']}?")
             expect(dialog).to_contain_text(re.compile("live connections? (is|are) cut"))
             dialog.get_by_role("button", name="Revoke").click()
-            idle.settimeout(20)
+            idle.settimeout(30)
             assert cut(idle)
     expect(logged_in.get_by_role("status").filter(has_text="is revoked")).to_be_focused()
     expect(row).to_have_count(0)

@@ -24,7 +24,7 @@ SOURCES = ("appliance", "plugins", "packaging", "zipapp.spec", "config")
 PASSWORD = "correct horse battery staple"
 ADMIN = "ana"
 START_SECONDS = 60.0
-STOP_SECONDS = 20.0
+STOP_SECONDS = 40.0
 LINK = re.compile(r"Open +(https?)://([^/\s]+)/(?:setup#t=(\S+))?")
 
 T = TypeVar("T")
@@ -53,7 +53,7 @@ def built_file(folder: Path) -> Path:
     return output
 
 
-def until(check: Callable[[], T], *, seconds: float = 10.0) -> T:
+def until(check: Callable[[], T], *, seconds: float = 40.0) -> T:
     """Look again and again until ``check`` returns something true; fail after ``seconds``."""
     deadline = time.monotonic() + seconds
     while not (found := check()):
@@ -200,7 +200,7 @@ class Product:
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         """GET as a program of the same user: trusted, without a credential."""
-        return httpx.get(self.base + path, timeout=10, verify=False, **options)
+        return httpx.get(self.base + path, timeout=30, verify=False, **options)
 
     def command(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run a command of ``appliance`` to its end, on this data directory."""
@@ -216,7 +216,7 @@ class Product:
 
     def set_up(self) -> httpx.Client:
         """Make the first admin with the printed link, and return a browser's client that is logged in as them."""
-        browser = httpx.Client(base_url=self.base, timeout=10)
+        browser = httpx.Client(base_url=self.base, timeout=30)
         body = {"token": self.token, "name": ADMIN, "password": PASSWORD}
         answer = browser.post("/api/appliance/setup", json=body)
         assert answer.status_code == 200, answer.text
@@ -233,7 +233,7 @@ class Product:
 
     def connect(self) -> socket.socket:
         """Open a plain socket to the first listener."""
-        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
 
 
 @contextmanager
@@ -259,7 +259,7 @@ def events(lines: Iterator[str]) -> Iterator[tuple[str, Any]]:
             name, data = "message", ""
 
 
-def exchange(one: socket.socket, data: bytes, *, until_bytes: bytes = b"", seconds: float = 10.0) -> bytes:
+def exchange(one: socket.socket, data: bytes, *, until_bytes: bytes = b"", seconds: float = 30.0) -> bytes:
     """Send bytes and read until ``until_bytes`` have come, or the other side has closed."""
     one.settimeout(seconds)
     if data:

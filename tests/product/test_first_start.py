@@ -44,7 +44,7 @@ def test_setup_login_overview_stream_and_history_work_and_outlive_a_restart(fres
     link = fresh.token
     browser = fresh.set_up()
     session = dict(browser.cookies)
-    with httpx.Client(base_url=fresh.base, timeout=10) as other:
+    with httpx.Client(base_url=fresh.base, timeout=30) as other:
         entered = other.post("/api/auth/login", json={"username": ADMIN, "password": PASSWORD})
         assert entered.json()["user"]["username"] == ADMIN
         refused = other.post("/api/auth/login", json={"username": ADMIN, "password": PASSWORD + "x"})
@@ -82,13 +82,13 @@ def test_setup_login_overview_stream_and_history_work_and_outlive_a_restart(fres
 
     fresh.restart()
     assert fresh.token == ""
-    with httpx.Client(base_url=fresh.base, timeout=10, cookies=session) as again:
+    with httpx.Client(base_url=fresh.base, timeout=30, cookies=session) as again:
         assert again.get("/api/auth/me").json()["user"]["username"] == ADMIN
         kept_window: dict[str, str | float] = {"metrics": "cpu_percent", "from_unix_s": began, "max_points": 5000}
         kept = again.get("/api/appliance/series", params=kept_window).json()
         assert kept["at_unix_s"][0] == first
         stale = {"token": link, "name": "eve", "password": PASSWORD}
-        late = httpx.post(fresh.base + "/api/appliance/setup", json=stale, timeout=10)
+        late = httpx.post(fresh.base + "/api/appliance/setup", json=stale, timeout=30)
         assert late.status_code in (401, 403, 404, 409, 410)
         names = [one["name"] for one in again.get("/api/appliance/users").json()["items"]]
         assert names == [ADMIN]
@@ -103,7 +103,7 @@ def test_root_answers_by_what_the_client_accepts(shared: Product) -> None:
     assert program.headers["content-type"].startswith("application/json")
     for accept in ("text/html", "application/json"):
         got = shared.get("/", headers={"Accept": accept})
-        head = httpx.head(shared.base + "/", headers={"Accept": accept}, timeout=10)
+        head = httpx.head(shared.base + "/", headers={"Accept": accept}, timeout=30)
         assert (head.status_code, head.content) == (got.status_code, b"")
         for name in ("content-type", "content-length", "location"):
             assert head.headers.get(name) == got.headers.get(name)
@@ -133,6 +133,6 @@ def test_unknown_path_and_method_are_told_in_words(shared: Product) -> None:
     missing = shared.get("/nothing")
     assert missing.status_code == 404
     assert missing.json()["message"] == "Not Found"
-    wrong = httpx.delete(shared.base + "/healthz", timeout=10)
+    wrong = httpx.delete(shared.base + "/healthz", timeout=30)
     assert wrong.status_code == 405
     assert "GET" in wrong.headers["allow"]

@@ -61,7 +61,7 @@ def slam(one: socket.socket) -> None:
 
 def still_well(one: Product) -> None:
     assert one.process.poll() is None
-    with httpx.Client(base_url=one.base, timeout=10) as other:
+    with httpx.Client(base_url=one.base, timeout=30) as other:
         assert other.get("/readyz").json()["ready"] is True
         assert other.get("/api/appliance/overview").status_code == 200
     for sign in ("Traceback", "crashed", "ExceptionGroup", "connection.failed"):

@@ -28,7 +28,7 @@ class Writer(Thread):
 
     def run(self) -> None:
         """Write; the end of the connection is the end of the work."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
         headers = {"Authorization": f"Bearer {self._bearer}", "Content-Type": "application/json"}
         try:
             while True:

@@ -25,7 +25,7 @@ os.setgid(65534); os.setuid(65534)
 found = {"uid": os.getuid()}
 
 def ask(path):
-    one = socket.create_connection(("127.0.0.1", port), timeout=10)
+    one = socket.create_connection(("127.0.0.1", port), timeout=30)
     one.sendall(f"GET {path} HTTP/1.1\\r\\nHost: 127.0.0.1\\r\\nConnection: close\\r\\n\\r\\n".encode())
     answer = b""
     while got := one.recv(65536):

@@ -128,7 +128,7 @@ def used(one: Product, by: str) -> dict[str, dict[str, Any]]:
 def refused(port: int) -> bool:
     """Whether nobody listens at a port any more."""
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        socket.create_connection(("127.0.0.1", port), timeout=30).close()
     except ConnectionRefusedError:
         return True
     return False

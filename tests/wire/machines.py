@@ -111,7 +111,7 @@ class Registry:
         :param path: below ``/api/v1/machine``.
         :param headers: all of them, instead of the token as Bearer and the content type.
         """
-        connection = http.client.HTTPConnection("127.0.0.1", self.product.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.product.port, timeout=30)
         try:
             payload = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
             sent = dict(headers or {})

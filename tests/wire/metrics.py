@@ -118,7 +118,7 @@ class Server:
     ) -> Answer:
         """Send one request on the kept connection; bodies that are no bytes go as JSON."""
         if self._connection is None:
-            self._connection = http.client.HTTPConnection(self.base.removeprefix("http://"), timeout=20)
+            self._connection = http.client.HTTPConnection(self.base.removeprefix("http://"), timeout=30)
         payload = body if isinstance(body, bytes) else json.dumps(body).encode()
         sent = {"X-Monitoring-Token": self.token} if headers is None else dict(headers)
         where = f"/api/ingest/servers/{self.slug}/metrics/" if path is None else path

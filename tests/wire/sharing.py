@@ -69,7 +69,7 @@ class Client:
 
     def send(self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None) -> Answer:
         """Send one request on a connection of its own; bodies that are no bytes go as JSON."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.product.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.product.port, timeout=30)
         try:
             payload = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
             sent = {} if payload is None else {"Content-Type": "application/json"}
@@ -168,7 +168,7 @@ class Sharing:
         password = f"{name} has a long password"
         made = self.browser.post("/api/appliance/users", json={"name": name, "role": role, "password": password})
         assert made.status_code == 201, made.text
-        with httpx.Client(base_url=self.product.base, timeout=20) as browser:
+        with httpx.Client(base_url=self.product.base, timeout=30) as browser:
             assert browser.post("/api/auth/login", json={"username": name, "password": password}).status_code == 200
             token = browser.post("/api/v1/tokens/pat", json={"expires_in_days": None})
             assert token.status_code == 201, token.text

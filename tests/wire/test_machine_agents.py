@@ -50,7 +50,7 @@ class Agent:
     def exchange(self, path: str, body: Any, *, keeps: bool = False) -> tuple[int, bytes]:
         """Send one request, on the connection kept from the last one or a new one; return status and body."""
         payload = self.encoded(body)
-        one = self._kept or socket.create_connection(("127.0.0.1", self.product.port), timeout=10)
+        one = self._kept or socket.create_connection(("127.0.0.1", self.product.port), timeout=30)
         self._kept = None
         one.sendall(self.head(path, len(payload)) + payload)
         answer = http.client.HTTPResponse(one)
@@ -264,7 +264,7 @@ def test_registration_and_first_keepalive_of_a_go_agent_share_one_connection(go:
 def test_go_agent_that_does_not_read_the_answer_s_body_harms_nobody(registry: Registry, go: GoAgent) -> None:
     payload = go.encoded(go.beat_body())
     for _ in range(20):
-        with socket.create_connection(("127.0.0.1", registry.product.port), timeout=10) as one:
+        with socket.create_connection(("127.0.0.1", registry.product.port), timeout=30) as one:
             one.sendall(go.head("/api/v1/machine/keepalive", len(payload)) + payload)
             assert one.recv(12) == b"HTTP/1.1 200"
     assert go.beat()

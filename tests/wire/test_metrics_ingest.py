@@ -264,7 +264,7 @@ def test_gzip_body_counts_as_what_it_holds(box: Server) -> None:
 
 def test_chunked_body_is_taken(shared: Product, box: Server) -> None:
     body = json.dumps({"sample": sample()}).encode()
-    with closing(http.client.HTTPConnection("127.0.0.1", shared.port, timeout=10)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", shared.port, timeout=30)) as connection:
         chunks = iter([body[:100], body[100:]])
         headers = {"X-Monitoring-Token": box.token, "Transfer-Encoding": "chunked"}
         connection.request("POST", f"/api/ingest/servers/{box.slug}/metrics/", chunks, headers, encode_chunked=True)

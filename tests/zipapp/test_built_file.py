@@ -3,10 +3,11 @@
 import json
 import os
 import re
+import resource
 import shutil
 import sys
-import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -86,16 +87,26 @@ def test_version_names_python_platform_and_build_without_unpacking(vary: Vary, p
     assert variant.trees(cache) == []
 
 
-@pytest.mark.parametrize("argument", ["--version", "--help"])
-def test_answer_comes_within_150_ms_once_unpacked(warm: Variant, python: str, argument: str) -> None:
+def processor_seconds(act: Callable[[], object]) -> float:
+    """Return what the processes that ``act`` starts and awaits cost: unlike the time they take, nobody else's work."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    act()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+# Loading the server as well would cost at least 12 starts more.
+@pytest.mark.parametrize(("argument", "starts"), [("--version", 6), ("--help", 16)])
+def test_answer_costs_no_more_than_some_starts_of_python_once_unpacked(
+    warm: Variant, python: str, argument: str, starts: int
+) -> None:
     assert warm.run(python, "--help").returncode == 0
-    best = 9.0
-    # The quickest of several: what it costs when nothing else has the processor.
-    for _ in range(9):
-        begun = time.perf_counter()
-        warm.run(python, argument)
-        best = min(best, time.perf_counter() - begun)
-    assert best < 0.150, f"{argument} took {best * 1000:.0f} ms"
+    # The cheapest of several, in turns: a crowded machine makes both dearer, and neither cheaper.
+    bare = ours = 9.0
+    for _ in range(7):
+        bare = min(bare, processor_seconds(lambda: run([python, "-I", "-c", "pass"])))
+        ours = min(ours, processor_seconds(lambda: warm.run(python, argument)))
+    assert ours < starts * bare, f"{argument} cost {ours * 1000:.0f} ms, a bare start {bare * 1000:.0f} ms"
 
 
 def test_build_id_follows_the_content(built: Path) -> None:

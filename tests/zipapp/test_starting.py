@@ -168,7 +168,7 @@ def test_serves_this_host_and_stops_when_told(warm: Variant, python: str, scene:
                 said += line
                 address = re.search(r"http://(127\.0\.0\.1:\d+)/setup#t=", said)
             assert address, said
-            connection = HTTPConnection(address[1], timeout=10)
+            connection = HTTPConnection(address[1], timeout=30)
             connection.request("GET", "/healthz")
             assert connection.getresponse().status == 200
             connection.close()

@@ -88,11 +88,13 @@ function filter(text) {
   }
 }
 
-document.getElementById("filter").addEventListener("input", (event) => filter(event.target.value));
+const asked = document.getElementById("filter");
+asked.addEventListener("input", () => filter(asked.value));
 try {
   const answer = await fetch("/openapi.json", { headers: { Accept: "application/json" } });
   if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`);
   show(await answer.json());
+  filter(asked.value); // typed while the description was on its way, or kept by a reload
 } catch (failure) {
   document.getElementById("endpoints").replaceChildren(make("p", {}, `The description could not be read: ${failure.message}`));
 }

@@ -226,7 +226,7 @@ async def test_keeper_writes_the_anchor_behind_and_logs_the_head_at_start_daily_
             audit = Audit(database, log.keys, lambda: 7)
             await nursery.start(AuditKeeper(audit, anchor_seconds=0.01, head_seconds=0.05).run)
             await audit.record("a.b")
-            with trio.fail_after(10):
+            with trio.fail_after(30):
                 while not (log.keys / "audit.head").exists():  # noqa: ASYNC110  another thread writes it
                     await trio.sleep(0.01)
                 while len(logs) < 2:  # noqa: ASYNC110  the keeper's own clock

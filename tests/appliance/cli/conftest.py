@@ -10,6 +10,7 @@ import trio
 from attrs import frozen
 
 from appliance.testing import RunningAppliance, running, scripted_gpus
+from tests import forked
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -24,7 +25,10 @@ class Said:
 
 
 def command(data_dir: Path, *words: str, stdin: str = "", python: str = sys.executable, **environment: str) -> Said:
-    """Run one command in a process of its own, with nothing of the caller's environment."""
+    """Run one command in a process of its own, with nothing of the caller's environment.
+
+    It is a start of Python where a test chooses which, or tells Python something; else it has its imports already.
+    """
     surroundings = {
         "PATH": "/usr/bin:/bin",
         "PYTHONPATH": str(ROOT),
@@ -32,17 +36,17 @@ def command(data_dir: Path, *words: str, stdin: str = "", python: str = sys.exec
         "XDG_CONFIG_HOME": str(data_dir.parent / "config"),
         "APPLIANCE_DATA_DIR": str(data_dir),
     }
-    done = subprocess.run(
-        [python, "-m", "appliance", *words],
-        check=False,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=surroundings | environment,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return Said(done.returncode, done.stdout, done.stderr)
+    surroundings |= environment
+    if python == sys.executable and not any(name.startswith("PYTHON") for name in environment):
+        done = forked.run(list(words), cwd=Path.cwd(), env=surroundings, stdin=stdin.encode())
+    else:
+        whole = [python, "-m", "appliance", *words]
+        done = subprocess.run(
+            whole, check=False, input=stdin.encode(), capture_output=True, timeout=60, env=surroundings
+        )
+    said = Said(done.returncode, done.stdout.decode(), done.stderr.decode())
+    assert "Traceback" not in said.err, said.err
+    return said
 
 
 @frozen

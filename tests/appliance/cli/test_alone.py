@@ -136,7 +136,7 @@ def test_plugins_run_serves_a_plugin_on_a_data_directory_that_goes_at_the_end(tm
         assert child.stdout is not None
         try:
             url = next(line.split()[1] for line in child.stdout if line.startswith(" Open"))
-            with urllib.request.urlopen(url.partition("/setup")[0] + "/api/hello/greeting", timeout=10) as answer:
+            with urllib.request.urlopen(url.partition("/setup")[0] + "/api/hello/greeting", timeout=30) as answer:
                 assert json.load(answer) == {"hello": "local process"}
         finally:
             child.send_signal(signal.SIGINT)

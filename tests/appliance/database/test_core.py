@@ -47,7 +47,7 @@ def ids(database: Database) -> list[int]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(30):
         while not condition():  # noqa: ASYNC110  another thread makes it true
             await trio.sleep(0.001)
 
@@ -421,7 +421,7 @@ async def test_scan_is_interrupted_when_its_caller_is_cancelled(tmp_path: Path) 
         for _ in range(8):  # twice the number of readers: an abandoned one would block the pool
             with trio.move_on_after(0.02):
                 await database.read(lambda read: read.execute(endless).fetchone())
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             assert await database.read(lambda read: read.execute("SELECT 1").fetchone()) == (1,)
 
 

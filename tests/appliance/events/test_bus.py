@@ -31,7 +31,7 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 
 async def taken(reader: Any, count: int) -> list[Event]:
     events = []
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         async for event in reader:
             events.append(event)
             if len(events) == count:
@@ -188,7 +188,7 @@ async def test_nothing_is_missed_between_history_and_subscription(tmp_path: Path
             await trio.sleep(0.005)
             with bus.subscribe() as reader:
                 seen = {event.event_id for event in await bus.history(limit=1000)}
-                with trio.fail_after(10):
+                with trio.fail_after(30):
                     async for event in reader:
                         seen.add(event.event_id)
                         if event.message == "99":

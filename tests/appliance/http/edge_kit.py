@@ -220,6 +220,10 @@ def authenticate(head: Head, endpoint: Endpoint, bound: BoundSurface) -> Caller:
     return Caller(kind=Kind.PAT, role=Role.ADMIN, name="ana") if token else ANONYMOUS
 
 
+PATIENCE_SECONDS = 30.0
+"""How long a client waits for what must come: longer than a crowded machine takes, shorter than `QUICK` keeps alive."""
+
+
 @define
 class Running:
     """A serving edge and where it is."""
@@ -233,7 +237,7 @@ class Running:
 
     async def until_connections(self, count: int) -> None:
         """Wait until so many connections are open."""
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_SECONDS):
             while self.edge.metrics.connections != count:  # noqa: ASYNC110
                 await trio.sleep(0.01)
 
@@ -297,13 +301,13 @@ class Raw:
     async def send(self, data: bytes) -> None:
         await self.stream.send_all(data)
 
-    async def more(self, *, seconds: float = 5.0) -> bytes:
+    async def more(self, *, seconds: float = PATIENCE_SECONDS) -> bytes:
         with trio.fail_after(seconds):
             data = bytes(await self.stream.receive_some(65536))
         self.buffer += data
         return data
 
-    async def until(self, mark: bytes, *, seconds: float = 5.0) -> bytes:
+    async def until(self, mark: bytes, *, seconds: float = PATIENCE_SECONDS) -> bytes:
         while mark not in self.buffer:
             if not await self.more(seconds=seconds):
                 raise EOFError(self.buffer)
@@ -311,14 +315,14 @@ class Raw:
         data, self.buffer = self.buffer[:end], self.buffer[end:]
         return data
 
-    async def exactly(self, count: int, *, seconds: float = 5.0) -> bytes:
+    async def exactly(self, count: int, *, seconds: float = PATIENCE_SECONDS) -> bytes:
         while len(self.buffer) < count:
             if not await self.more(seconds=seconds):
                 raise EOFError(self.buffer)
         data, self.buffer = self.buffer[:count], self.buffer[count:]
         return data
 
-    async def reply(self, *, head_only: bool = False, seconds: float = 5.0) -> Reply:
+    async def reply(self, *, head_only: bool = False, seconds: float = PATIENCE_SECONDS) -> Reply:
         head = await self.until(b"\r\n\r\n", seconds=seconds)
         lines = head.decode("latin-1").split("\r\n")
         status = int(lines[0].split(" ")[1])
@@ -352,7 +356,7 @@ class Raw:
         await self.send(data)
         return await self.reply(**keywords)
 
-    async def is_closed(self, *, seconds: float = 5.0) -> bool:
+    async def is_closed(self, *, seconds: float = PATIENCE_SECONDS) -> bool:
         """Whether the server ends the connection, with whatever it still says."""
         try:
             while await self.more(seconds=seconds):

@@ -245,7 +245,7 @@ peer = socket.socket(); peer.connect(("127.0.0.1", int(sys.argv[1])))
 sys.stdin.read()
 """
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(20)
+        server.settimeout(30)
         command = [sys.executable, "-c", program, str(server.getsockname()[1]), str(as_stranger)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, cwd="/") as client:
             connection, peer = server.accept()

@@ -16,7 +16,7 @@ from appliance.testing import PASSWORD, RunningAppliance, running
 STRANGER = """
 import encodings.idna, http.client, os, sys
 os.setgid(65534); os.setuid(65534)
-asked = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=10)
+asked = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=30)
 asked.request("GET", sys.argv[2])
 sys.stdout.write(str(asked.getresponse().status))
 """
@@ -25,7 +25,7 @@ READ = "/api/appliance/devices"
 
 def cookies_of(appliance: RunningAppliance, path: str, body: object) -> str:
     """Send a POST and return the ``Cookie`` header that a browser would send from then on."""
-    connection = http.client.HTTPConnection("127.0.0.1", appliance.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", appliance.port, timeout=30)
     try:
         connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
         answer = connection.getresponse()

@@ -1,6 +1,5 @@
 """What hostile, broken and slow peers send: the server goes on, and the next request is answered."""
 
-from math import inf
 from pathlib import Path
 
 import pytest
@@ -9,10 +8,10 @@ import trio
 from appliance.http.connection import QUICK_WRITES
 from appliance.http.limits import Limits
 from appliance.http.server import Dispatch
-from tests.appliance.http.edge_kit import Raw, Running, request, serving
+from tests.appliance.http.edge_kit import PATIENCE_SECONDS, Raw, Running, request, serving
 
 QUICK = Limits(
-    head_seconds=0.3, body_seconds=0.3, body_bytes_per_second=10_000_000, linger_seconds=0.3, keep_alive_seconds=20
+    head_seconds=0.3, body_seconds=0.3, body_bytes_per_second=10_000_000, linger_seconds=0.3, keep_alive_seconds=600
 )
 UPGRADE = (
     b"GET /kit/ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -81,7 +80,7 @@ async def test_early_answer_never_leaves_a_dead_connection_when_the_body_is_late
             await client.send(body)
             reply = await client.reply()
             assert reply.status in {404, 405, 409}
-            again = await client.ask(request("GET", "/kit/hello"), seconds=2)
+            again = await client.ask(request("GET", "/kit/hello"))
             assert again.status == 200
             await trio.aclose_forcefully(client.stream)
 
@@ -100,10 +99,8 @@ async def test_early_answer_closes_when_the_body_is_too_large_to_wait_for(tmp_pa
 async def test_half_a_head_ends_at_its_own_deadline(tmp_path: Path, dispatch: Dispatch) -> None:
     async with serving(tmp_path, dispatch=dispatch, limits=QUICK) as running:
         client = await running.connect()
-        before = trio.current_time()
         await client.send(b"GET /kit/hello HTTP/1.1\r\nHo")
-        assert await client.is_closed(seconds=5)
-        assert trio.current_time() - before < 4
+        assert await client.is_closed()
         await still_answers(running)
 
 
@@ -124,8 +121,7 @@ async def drip(folder: Path, dispatch: Dispatch, start: bytes, drop: bytes = b"x
     async with serving(folder, dispatch=dispatch, limits=QUICK) as running:
         client = await running.connect()
         await client.send(start)
-        ended_after = inf
-        before = trio.current_time()
+        ended = False
         async with trio.open_nursery() as nursery:
 
             async def drops() -> None:
@@ -137,10 +133,9 @@ async def drip(folder: Path, dispatch: Dispatch, start: bytes, drop: bytes = b"x
                         return
 
             nursery.start_soon(drops)
-            if await client.is_closed(seconds=5):
-                ended_after = trio.current_time() - before
+            ended = await client.is_closed()
             nursery.cancel_scope.cancel()
-        assert ended_after < 4
+        assert ended
         await still_answers(running)
 
 
@@ -148,7 +143,7 @@ async def test_silent_body_ends_at_its_deadline(tmp_path: Path, dispatch: Dispat
     async with serving(tmp_path, dispatch=dispatch, limits=QUICK) as running:
         client = await running.connect()
         await client.send(b"POST /kit/beat HTTP/1.1\r\nHost: a\r\nContent-Length: 40\r\n\r\n")
-        assert await client.is_closed(seconds=5)
+        assert await client.is_closed()
 
 
 async def test_resting_connection_ends_after_the_keep_alive_time(tmp_path: Path, dispatch: Dispatch) -> None:
@@ -308,14 +303,14 @@ async def test_loopback_is_exempt_from_the_limit_of_one_peer(tmp_path: Path) -> 
 async def test_stop_ends_resting_connections_at_once_and_lets_answers_finish(
     tmp_path: Path, dispatch: Dispatch
 ) -> None:
-    async with serving(tmp_path, dispatch=dispatch, limits=Limits(drain_seconds=5)) as running:
+    async with serving(tmp_path, dispatch=dispatch, limits=Limits(drain_seconds=600)) as running:
         idle = await running.connect()
         assert (await idle.ask(request("GET", "/kit/hello"))).status == 200
         busy = await running.connect()
         await busy.send(request("GET", "/kit/slow"))
         await running.state.entered.wait()
         running.nursery.cancel_scope.cancel()
-        with trio.CancelScope(shield=True), trio.fail_after(4):
+        with trio.CancelScope(shield=True), trio.fail_after(PATIENCE_SECONDS):
             assert await idle.is_closed()
             with pytest.raises(OSError, match="all attempts to connect"):
                 await trio.open_tcp_stream(*running.address)
@@ -326,13 +321,11 @@ async def test_stop_ends_resting_connections_at_once_and_lets_answers_finish(
 
 
 async def test_drain_is_bounded_when_an_answer_never_comes(tmp_path: Path, dispatch: Dispatch) -> None:
-    before = 0.0
-    async with serving(tmp_path, dispatch=dispatch, limits=Limits(drain_seconds=0.2)) as running:
-        busy = await running.connect()
-        await busy.send(request("GET", "/kit/slow"))
-        await running.state.entered.wait()
-        before = trio.current_time()
-    assert trio.current_time() - before < 4
+    with trio.fail_after(PATIENCE_SECONDS):
+        async with serving(tmp_path, dispatch=dispatch, limits=Limits(drain_seconds=0.2)) as running:
+            busy = await running.connect()
+            await busy.send(request("GET", "/kit/slow"))
+            await running.state.entered.wait()
 
 
 async def test_client_that_goes_away_cancels_a_waiting_handler(tmp_path: Path, dispatch: Dispatch) -> None:
@@ -341,7 +334,7 @@ async def test_client_that_goes_away_cancels_a_waiting_handler(tmp_path: Path, d
         await client.send(request("GET", "/kit/wait"))
         await running.state.entered.wait()
         await trio.aclose_forcefully(client.stream)
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_SECONDS):
             await running.state.cancelled.wait()
 
 
@@ -351,7 +344,7 @@ async def test_client_that_goes_away_closes_a_stream(tmp_path: Path, dispatch: D
         await client.send(request("GET", "/kit/endless"))
         await client.until(b"xxx")
         await trio.aclose_forcefully(client.stream)
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_SECONDS):
             await running.state.stream_closed.wait()
 
 

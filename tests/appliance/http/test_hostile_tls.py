@@ -8,12 +8,16 @@ from typing import Any, cast
 
 import pytest
 import trio
+from attrs import evolve
 
 from appliance.http.limits import Limits
 from appliance.http.server import Dispatch, TlsFiles
 from appliance.http.tls import Certificate, self_signed
 from tests.appliance.http.edge_kit import Raw, Running, request, serving
 from tests.appliance.http.test_hostile import QUICK, SEQUENCES
+
+PATIENT = Limits(head_seconds=600, body_seconds=600, keep_alive_seconds=600)
+"""Deadlines that end nothing while a test lasts."""
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +44,7 @@ async def connect(
     transport = await trio.open_tcp_stream(*running.address)
     running.clients.append(Raw(transport))  # closed with the server, whatever the test leaves
     stream = trio.SSLStream(transport, context, server_hostname="localhost", https_compatible=True)
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         await stream.do_handshake()
     return Raw(cast(Any, stream)), stream
 
@@ -79,7 +83,7 @@ PLAIN = {
 async def test_plain_http_is_answered_with_a_line_that_names_https(
     tmp_path: Path, certificate: Certificate, name: str
 ) -> None:
-    async with serving_tls(tmp_path, certificate, limits=Limits()) as running:
+    async with serving_tls(tmp_path, certificate, limits=PATIENT) as running:
         client = await running.connect()
         await client.send(PLAIN[name])
         reply = await client.reply()
@@ -87,7 +91,7 @@ async def test_plain_http_is_answered_with_a_line_that_names_https(
         assert reply.headers["connection"] == "close"
         assert reply.body.count(b"\n") == 1
         assert b"https://" in reply.body
-        assert await client.is_closed(seconds=1)
+        assert await client.is_closed()
         await trio.aclose_forcefully(client.stream)
         await running.until_connections(0)
         await still_answers(running, certificate)
@@ -97,10 +101,10 @@ async def test_plain_http_is_answered_with_a_line_that_names_https(
 async def test_plain_http_holds_its_connection_no_longer_than_a_moment(
     tmp_path: Path, certificate: Certificate, stays: bool
 ) -> None:
-    async with serving_tls(tmp_path, certificate) as running:
+    # What ends it is neither the deadline of a head nor that of a resting connection.
+    async with serving_tls(tmp_path, certificate, limits=evolve(PATIENT, linger_seconds=0.3)) as running:
         client = await running.connect()
         await client.send(b"GET / HTTP/1.1\r\n")
-        before = trio.current_time()
         async with trio.open_nursery() as nursery:
 
             async def goes_on() -> None:
@@ -115,7 +119,6 @@ async def test_plain_http_holds_its_connection_no_longer_than_a_moment(
                 nursery.start_soon(goes_on)
             await running.until_connections(0)
             nursery.cancel_scope.cancel()
-        assert trio.current_time() - before < 4
         await still_answers(running, certificate)
 
 
@@ -132,39 +135,37 @@ async def test_handshake_that_is_never_finished_ends_at_the_deadline_of_a_head(
         client = await running.connect()
         before = trio.current_time()
         await client.send(sent)
-        assert await client.is_closed(seconds=5)
-        assert 0.2 < trio.current_time() - before < 4
+        assert await client.is_closed()
+        assert trio.current_time() - before > 0.2
         await still_answers(running, certificate)
 
 
 async def test_dripping_handshake_does_not_rearm_its_deadline(tmp_path: Path, certificate: Certificate) -> None:
     async with serving_tls(tmp_path, certificate) as running:
         client = await running.connect()
-        before = trio.current_time()
         async with trio.open_nursery() as nursery:
 
             async def drops() -> None:
-                for piece in HELLO_CUT * 20:
-                    await trio.sleep(0.02)
+                for piece in HELLO_CUT * 20:  # so slow that what it never finishes outlasts the patience below
+                    await trio.sleep(0.1)
                     try:
                         await client.send(bytes([piece]))
                     except trio.BrokenResourceError:
                         return
 
             nursery.start_soon(drops)
-            assert await client.is_closed(seconds=5)
+            assert await client.is_closed()
             nursery.cancel_scope.cancel()
-        assert trio.current_time() - before < 4
         await still_answers(running, certificate)
 
 
 @pytest.mark.parametrize("junk", [b"\x00" * 100_000, b"\x15GET / HTTP/1.1\r\n\r\n", b"\r\nGET / HTTP/1.1\r\n\r\n"])
 async def test_what_is_no_tls_is_turned_away_at_once(tmp_path: Path, certificate: Certificate, junk: bytes) -> None:
-    async with serving_tls(tmp_path, certificate, limits=Limits()) as running:
+    async with serving_tls(tmp_path, certificate, limits=PATIENT) as running:
         client = await running.connect()
         try:
             await client.send(junk)
-            assert await client.is_closed(seconds=5)
+            assert await client.is_closed()
         except trio.BrokenResourceError:
             pass
         assert b"HTTP/1.1" not in client.buffer
@@ -186,7 +187,7 @@ async def test_what_is_no_tls_is_turned_away_at_once(tmp_path: Path, certificate
 async def test_junk_inside_a_session_ends_it_at_once(
     tmp_path: Path, certificate: Certificate, junk: bytes, version: ssl.TLSVersion
 ) -> None:
-    async with serving_tls(tmp_path, certificate, limits=Limits()) as running:
+    async with serving_tls(tmp_path, certificate, limits=PATIENT) as running:
         client, stream = await connect(running, certificate, maximum_version=version)
         assert (await client.ask(request("GET", "/kit/hello"))).status == 200
         try:
@@ -241,7 +242,7 @@ async def test_body_cut_off_by_the_end_of_the_session_reaches_no_handler(
     "start",
     [
         b"GET /kit/hello HTTP/1.1\r\nX-Long: ",
-        b"POST /kit/beat HTTP/1.1\r\nHost: a\r\nContent-Length: 4000\r\n\r\n",
+        b"POST /kit/beat HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\n",
     ],
     ids=["head", "body"],
 )
@@ -251,9 +252,8 @@ async def test_deadlines_of_head_and_body_hold(
 ) -> None:
     async with serving_tls(tmp_path, certificate, dispatch) as running:
         client, _stream = await connect(running, certificate)
-        before = trio.current_time()
         await client.send(start)
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while running.edge.metrics.connections:
                 await trio.sleep(0.03)
                 if drips:
@@ -262,12 +262,11 @@ async def test_deadlines_of_head_and_body_hold(
                     except trio.BrokenResourceError:
                         break
             await running.until_connections(0)
-        assert trio.current_time() - before < 4
         await still_answers(running, certificate)
 
 
 async def test_stop_does_not_wait_for_handshakes(tmp_path: Path, certificate: Certificate) -> None:
-    async with serving_tls(tmp_path, certificate, limits=Limits()) as running:
+    async with serving_tls(tmp_path, certificate, limits=PATIENT) as running:
         await running.connect()
         await running.until_connections(1)
         running.nursery.cancel_scope.cancel()

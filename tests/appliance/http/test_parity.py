@@ -120,7 +120,7 @@ async def bytes_of(address: tuple[str, int], pieces: list[bytes]) -> bytes:
             await stream.send_all(request("GET", "/kit/hello", "Connection: close"))
         except trio.BrokenResourceError:
             pass
-        with trio.fail_after(8):
+        with trio.fail_after(30):
             try:
                 while data := bytes(await stream.receive_some(65536)):
                     found += data

@@ -74,7 +74,7 @@ async def test_code_of_a_shared_link_is_neither_logged_nor_audited(tmp_path: Pat
                 assert answer.status == (200 if plugins else 404)
             used = await appliance.post("/s/very-secret")
             assert used.status == (200 if plugins else 404)
-            with trio.fail_after(5):  # requests are written into the audit log behind their answers
+            with trio.fail_after(30):  # requests are written into the audit log behind their answers
                 while True:
                     entries = (await appliance.control("GET", "/api/appliance/audit")).text
                     if not plugins or "/s/" in entries:

@@ -134,7 +134,7 @@ def test_unix_socket_names_whom_the_kernel_saw() -> None:
 @needs_root
 def test_another_local_user_is_named_as_such_over_tcp() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(20)
+        server.settimeout(30)
         command = [sys.executable, "-c", AS_NOBODY, "tcp", str(server.getsockname()[1])]
         with subprocess.Popen(command, stdin=subprocess.PIPE, cwd="/") as stranger:
             connection, _ = server.accept()
@@ -151,7 +151,7 @@ def test_another_local_user_is_named_as_such_over_a_unix_socket(tmp_path: Path) 
             server.bind(path)
             os.chmod(path, 0o777)
             server.listen()
-            server.settimeout(20)
+            server.settimeout(30)
             command = [sys.executable, "-c", AS_NOBODY, "unix", path]
             with subprocess.Popen(command, stdin=subprocess.PIPE, cwd="/") as stranger:
                 connection, _ = server.accept()

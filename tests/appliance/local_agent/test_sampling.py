@@ -47,8 +47,8 @@ def sampler(*backends: Scripted, clock: Clock | None = None, deadline_seconds: f
 
 
 async def until(condition: object) -> None:
-    """Poll a condition, at most two seconds."""
-    with trio.fail_after(2):
+    """Poll a condition until it holds."""
+    with trio.fail_after(30):
         while not condition():  # type: ignore[operator]  # noqa: ASYNC110 (a thread of the product changes it)
             await trio.sleep(0.01)
 

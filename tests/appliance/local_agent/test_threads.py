@@ -46,7 +46,7 @@ async def test_second_call_is_refused_while_the_first_is_under_way(work: Work) -
     assert not thread.begin(2)
     assert thread.take() is None
     work.go.set()
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         await thread.wait()
     done = thread.take()
     assert done is not None
@@ -70,7 +70,7 @@ async def test_exit_in_a_call_is_a_failure_of_that_call_and_the_thread_goes_on(w
     thread = OwnThread("t", work, work.close)
     work.go.set()
     thread.begin(0)
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         await thread.wait()
     done = thread.take()
     assert done is not None
@@ -89,7 +89,7 @@ async def test_exit_while_closing_keeps_nobody_waiting(work: Work) -> None:
     work.go.set()
     thread.begin(1)
     thread.stop()
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         await thread.wait()
     assert work.closed == 1
     assert not thread.is_busy
@@ -112,7 +112,7 @@ async def test_stop_during_a_call_closes_after_it_and_never_beside_it(work: Work
     assert work.closed == 0
     assert not thread.begin(2), "nothing new starts before the old thread has ended"
     work.go.set()
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         await thread.wait()
     assert work.closed == 1
     assert thread.begin(3)

@@ -70,7 +70,7 @@ async def test_two_hash_at_once_and_the_third_is_turned_away_after_its_wait() ->
             if refused == 3:
                 hasher.gate.set()
 
-    with trio.fail_after(20):
+    with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             for _ in range(5):
                 nursery.start_soon(one)
@@ -93,7 +93,7 @@ async def test_flood_is_turned_away_without_waiting() -> None:
         else:
             outcomes.append("done")
 
-    with trio.fail_after(20):
+    with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             for _ in range(2 + WAITING_MAX + 7):
                 nursery.start_soon(one)

@@ -74,7 +74,7 @@ def wait_for_port(child: subprocess.Popen[str]) -> int:
 
 
 def ask(port: int, path: str, **headers: str) -> tuple[int, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         connection.request("GET", path, headers=headers)
         answer = connection.getresponse()

@@ -27,11 +27,11 @@ class Served:
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
         """Send one request over TCP."""
-        return self._send(http.client.HTTPConnection("127.0.0.1", self.port, timeout=10), method, path, body, headers)
+        return self._send(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30), method, path, body, headers)
 
     def admin(self, method: str, path: str, body: Any = None) -> Any:
         """Send one request over the control socket."""
-        connection = http.client.HTTPConnection("localhost", timeout=10)
+        connection = http.client.HTTPConnection("localhost", timeout=30)
         connection.sock = socket.socket(socket.AF_UNIX)
         connection.sock.connect(str(self.control))
         return self._send(connection, method, path, body, {})[1]

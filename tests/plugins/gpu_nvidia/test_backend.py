@@ -310,7 +310,7 @@ async def test_hung_driver_call_costs_this_backend_its_samples_until_it_answers(
     )
     script.write(gpu(0), gpu(1))
     try:
-        with trio.fail_after(20):
+        with trio.fail_after(30):
             while not (await made.sample_once()).sample.gpus:
                 continue
         script.write(gpu(0), gpu(1, "hang nvmlDeviceGetPowerUsage"))
@@ -318,7 +318,7 @@ async def test_hung_driver_call_costs_this_backend_its_samples_until_it_answers(
         assert (seen.sample.gpus, seen.backends[0].state) == ((), "hung")
         assert seen.sample.memory_total_bytes, "the host is sampled all the same"
         script.write(gpu(0), gpu(1))
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while not (seen := await made.sample_once()).backends[0].ok:
                 continue
         assert len(seen.sample.gpus) == 2

@@ -165,7 +165,7 @@ def prepared(folder: Path, *, listen: str = "127.0.0.1:0", now: Now = unix_now_u
 async def pushing(folder: Path, **options: Any) -> AsyncIterator[Running]:
     """Run a proxy on a port of its own; nothing in the body may take longer than 20 seconds."""
     running = prepared(folder, **options)
-    with trio.fail_after(20):
+    with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             await nursery.start(running.proxy.run)
             try:

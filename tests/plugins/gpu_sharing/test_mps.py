@@ -160,7 +160,7 @@ async def test_daemon_that_does_not_answer_any_more_is_replaced(device: MpsDevic
         await here.ready(worker())
         (start,) = here.starts()
         device.behave("mute")
-        await until(lambda: "did not answer any more" in here.want(worker()).why, seconds=20)
+        await until(lambda: "did not answer any more" in here.want(worker()).why, seconds=30)
         device.behave("well")
         assert (await here.ready(worker())).generation == 2
         assert not is_alive(start["pid"])

@@ -60,7 +60,7 @@ def openssl_verify(authority: Path, leaf: Path, *more: str) -> subprocess.Comple
         *more,
         str(leaf),
     ]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
 
 
 def handshake(server: ssl.SSLContext, authority: Path, name: str) -> None:

@@ -83,7 +83,7 @@ class Heard:
     async def end(self) -> int:
         """Wait for the end of the stream, and return curl's exit status."""
         assert self.process.stdout is not None
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while await self.process.stdout.receive_some():
                 pass
             return await self.process.wait()

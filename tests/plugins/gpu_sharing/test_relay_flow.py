@@ -33,7 +33,7 @@ async def test_bytes_pass_unchanged_both_ways_at_once(copies: bool) -> None:
             await send(one, data)
             one.shutdown(socket.SHUT_WR)
 
-        with trio.fail_after(20):
+        with trio.fail_after(30):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(take, "client", client)
                 nursery.start_soon(take, "worker", worker)
@@ -58,7 +58,7 @@ async def test_bytes_in_pieces_of_every_size_arrive_in_order() -> None:
                 await send(client, piece)
             client.shutdown(socket.SHUT_WR)
 
-        with trio.fail_after(20):
+        with trio.fail_after(30):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(give)
                 assert await read_all(worker) == BULK
@@ -68,7 +68,7 @@ async def test_bytes_in_pieces_of_every_size_arrive_in_order() -> None:
 async def test_half_close_of_the_client_reaches_the_worker_who_can_still_answer(copies: bool) -> None:
     async with bench(pipes=Pipes(is_refused=copies)) as it:
         client, worker = await it.join()
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             await send(client, b"question")
             client.shutdown(socket.SHUT_WR)
             assert await read_all(worker) == b"question"
@@ -82,7 +82,7 @@ async def test_half_close_of_the_client_reaches_the_worker_who_can_still_answer(
 async def test_half_close_of_the_worker_reaches_the_client_who_can_still_send() -> None:
     async with bench() as it:
         client, worker = await it.join()
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             worker.shutdown(socket.SHUT_WR)
             assert await client.recv(1) == b""
             await send(client, b"more")
@@ -107,7 +107,7 @@ async def test_slow_reader_stops_the_sender_and_gets_everything_in_the_end(copie
             await send(worker, data[sent:])
             worker.shutdown(socket.SHUT_WR)
 
-        with trio.fail_after(20):
+        with trio.fail_after(30):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(give)
                 assert await read_all(client) == data
@@ -121,7 +121,7 @@ async def test_many_slow_readers_hold_all_pipes_and_others_are_served_still() ->
                 nursery.start_soon(fill, worker, BULK)
         assert it.relay.pipes.take() is None
         client, worker = await it.join()
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(send, worker, BULK)
                 assert await read(client, len(BULK)) == BULK
@@ -130,7 +130,7 @@ async def test_many_slow_readers_hold_all_pipes_and_others_are_served_still() ->
         await it.gone(len(slow))
         # A pipe that still held somebody's bytes is never lent to another.
         client, worker = await it.join()
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(send, worker, OTHER)
                 assert await read(client, len(OTHER)) == OTHER
@@ -157,7 +157,7 @@ async def test_bytes_pass_unchanged_where_the_kernel_refuses_to_splice(after_cal
     pipes = Pipes(splice=refusing(after_calls, code))
     async with bench(pipes=pipes) as it:
         client, worker = await it.join()
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(send, client, BULK)
                 assert await read(worker, len(BULK)) == BULK
@@ -170,7 +170,7 @@ async def test_reset_of_the_client_is_a_reset_at_the_worker_after_all_bytes_befo
         await send(client, b"last words")
         await until(lambda: it.report.bytes_from_peer == 10)
         reset(client)
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             assert await read(worker, 10) == b"last words"
         assert await is_reset(worker)
         (end,) = await it.gone()
@@ -182,7 +182,7 @@ async def test_reset_of_the_worker_is_a_reset_at_the_client_after_all_bytes_befo
         client, worker = await it.join()
         await send(worker, b"last words")
         reset(worker)
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             assert await read(client, 10) == b"last words"
         assert await is_reset(client)
         (end,) = await it.gone()
@@ -210,7 +210,7 @@ async def test_answer_that_was_sent_before_the_worker_hung_up_on_an_upload_reach
         await until(lambda: it.report.bytes_from_peer == 100_000)
         await send(worker, b"413 too large")
         worker.close()
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             assert await read(client, 13) == b"413 too large"
         assert await is_reset(client)
 
@@ -224,7 +224,7 @@ async def test_answer_that_comes_together_with_the_reset_is_handed_on_before_it(
         with socket.socket(fileno=os.dup(client.fileno())) as body, socket.socket(fileno=worker.detach()) as answer:
             body.send(b"more of the body")
             answer.send(b"413 too large")
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             assert await read(client, 13) == b"413 too large"
         assert await is_reset(client)
 
@@ -233,7 +233,7 @@ async def test_client_that_hangs_up_before_the_worker_speaks_ends_the_session() 
     async with bench() as it:
         client, worker = await it.join()
         client.close()
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             assert await worker.recv(1) == b""
         # The worker speaks to somebody who has left: his kernel resets, as it would without a relay.
         await send(worker, b"hello?")
@@ -259,9 +259,9 @@ async def test_client_that_hangs_up_at_once_costs_nothing_and_harms_nobody() -> 
                     (await it.accept()).close()
 
             nursery.start_soon(dismiss)
-            await until(lambda: it.report.connections_live == 1, seconds=10)
+            await until(lambda: it.report.connections_live == 1, seconds=30)
             nursery.cancel_scope.cancel()
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             await send(kept, b"still here")
             assert await read(kept_worker, 10) == b"still here"
 
@@ -270,7 +270,7 @@ async def test_urgent_byte_keeps_its_place_and_what_follows_arrives() -> None:
     async with bench() as it:
         client, worker = await it.join()
         worker.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             await send(client, b"before")
             await client.send(b"!", socket.MSG_OOB)
             await send(client, b"after" * 100_000)

@@ -65,7 +65,7 @@ async def test_shares_never_share_a_port_and_one_without_gets_the_first_that_is_
         assert report is not None
         assert "no free port in" in report.problem
         relay.remove("second")
-        found = await until(lambda: relay.report("third").port, seconds=5)  # type: ignore[union-attr]
+        found = await until(lambda: relay.report("third").port, seconds=30)  # type: ignore[union-attr]
         assert found == second
         assert [one.problem for one in relay.reports()] == ["", ""]
 
@@ -109,7 +109,7 @@ async def test_share_is_reached_by_both_families_and_knows_an_ipv4_address_as_su
         for host in ("127.0.0.1", "::1"):
             await it.dial(host=host)
             await it.accept()
-        await until(lambda: it.report.connections_live == 2, seconds=5)
+        await until(lambda: it.report.connections_live == 2, seconds=30)
         assert {peer.address for peer in it.report.peers} == {"127.0.0.1", "::1"}
 
 

@@ -22,8 +22,8 @@ from tests.plugins.gpu_sharing.relayed import HOST, bench, bound, is_closed, is_
 HOUR_SECONDS = 3600.0
 RESET = struct.pack("ii", 1, 0)
 """Of SO_LINGER: to close is to reset."""
-CUT_SECONDS = 1.0
-"""Within which a live session must be cut."""
+CUT_SECONDS = 30.0
+"""Within which a live session that must be cut is; nothing else would end it."""
 
 
 async def test_refused_address_is_reset_and_the_worker_hears_nothing_of_it() -> None:
@@ -70,7 +70,7 @@ async def test_connections_of_all_shares_together_are_limited() -> None:
         await it.refused("full")
 
 
-async def test_expiry_cuts_a_live_download_with_a_reset_within_a_second_and_closes_the_port() -> None:
+async def test_expiry_cuts_a_live_download_with_a_reset_at_once_and_closes_the_port() -> None:
     async with bench() as it:
         port = it.port
         it.relay.put(it.terms(expires_at_unix_us=it.clock() + 3_600_000_000))
@@ -196,7 +196,7 @@ async def test_worker_that_never_answers_is_given_up_after_some_seconds() -> Non
         async with bench(monotonic=lambda: now) as it:
             it.relay.put(it.terms(target=full.getsockname()))
             client = await it.dial()
-            await until(lambda: it.report.connections_live == 1, seconds=5)
+            await until(lambda: it.report.connections_live == 1, seconds=30)
             assert it.relay.sessions("share") == []
             now = CONNECT_SECONDS
             assert not await is_reset(client)
@@ -213,7 +213,7 @@ async def test_client_that_resets_while_the_worker_is_being_reached_is_counted_a
         async with bench() as it:
             it.relay.put(it.terms(target=full.getsockname()))
             client = await it.dial()
-            await until(lambda: it.report.connections_live == 1, seconds=5)
+            await until(lambda: it.report.connections_live == 1, seconds=30)
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             client.close()
             await it.refused("peer_reset")
@@ -247,7 +247,7 @@ def test_worker_that_spoke_and_reset_before_the_relay_looked_is_heard_and_no_ord
         with pytest.raises(Ended) as ended:
             session(client, worker).advance()
         assert ended.value.reason == "worker_reset"
-        far.settimeout(5)
+        far.settimeout(30)
         assert far.recv(100) == b"go away"
         far.setblocking(False)
         with pytest.raises(BlockingIOError):
@@ -266,11 +266,11 @@ async def test_client_of_a_worker_that_is_down_cannot_stay_by_going_on_talking()
         async with bench(monotonic=lambda: now) as it:
             it.relay.put(it.terms(target=down.getsockname()))
             client = await it.dial()
-            with trio.fail_after(5):
+            with trio.fail_after(30):
                 assert await client.recv(1) == b""
             await send(client, b"and another thing")
             now = 2.0
-            with trio.fail_after(5):
+            with trio.fail_after(30):
                 assert await talk(client)
 
 
@@ -279,13 +279,13 @@ async def test_bytes_connections_and_times_are_counted_per_share_and_peer() -> N
         begun = it.clock()
         one, one_worker = await it.join(source="127.0.0.2")
         two, _ = await it.join(source="127.0.0.3")
-        await until(lambda: it.report.connections_total == 2, seconds=5)
+        await until(lambda: it.report.connections_total == 2, seconds=30)
         it.clock.advance(60)
         await send(one, b"x" * 1000)
         assert await read(one_worker, 1000) == b"x" * 1000
         await send(one_worker, b"y" * 30)
         assert await read(one, 30) == b"y" * 30
-        report = await until(lambda: it.report if it.report.bytes_to_peer == 30 else None, seconds=5)
+        report = await until(lambda: it.report if it.report.bytes_to_peer == 30 else None, seconds=30)
         assert (report.connections_live, report.connections_total) == (2, 2)
         assert (report.bytes_from_peer, report.bytes_to_peer) == (1000, 30)
         assert report.last_active_at_unix_us == it.clock()
@@ -335,7 +335,7 @@ async def test_listener_for_ends_that_fails_costs_nobody_a_connection() -> None:
         client, worker = await it.join()
         client.close()
         worker.close()
-        await until(lambda: it.report.ended == {"finished": 1}, seconds=5)
+        await until(lambda: it.report.ended == {"finished": 1}, seconds=30)
         await it.join()
 
 

@@ -76,7 +76,7 @@ def listed(one: Product, what: str) -> list[dict[str, Any]]:
 
 def send(one: Product, method: str, path: str, body: Any = None, *, secret: str = "") -> httpx.Response:
     headers = {"Authorization": f"Bearer {secret}"} if secret else {}
-    return httpx.request(method, one.base + path, json=body, headers=headers, timeout=20)
+    return httpx.request(method, one.base + path, json=body, headers=headers, timeout=30)
 
 
 def made(one: Product, path: str, body: Any, *, secret: str = "") -> Any:
@@ -101,7 +101,7 @@ def shared(one: Product, **terms: Any) -> dict[str, Any]:
 def let_in(port: int) -> bool:
     """Whether a guest gets an answer of the worker through the relay."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as guest:
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as guest:
             guest.sendall(b"HEAD / HTTP/1.0\r\n\r\n")
             return guest.recv(8) == b"HTTP/1.0"
     except OSError:

@@ -31,7 +31,7 @@ async def listed(appliance: RunningAppliance, count: int | None = None) -> list[
     """Return the notifications, waiting until there are so many."""
     notices = appliance.state.notices
     if count is not None:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while len(await notices.newest()) < count:  # noqa: ASYNC110  the table knows no events
                 await trio.sleep(0.01)
     reply = await appliance.get(LIST, headers=await appliance.bearer("eve", Role.VIEWER))

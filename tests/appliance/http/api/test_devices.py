@@ -216,7 +216,7 @@ async def test_stream_tells_the_overview_first_and_then_every_sample(tmp_path: P
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(read)
-            with trio.fail_after(5):
+            with trio.fail_after(30):
                 while True:
                     await made.agent.sample_once()
         await stream.aclose()
