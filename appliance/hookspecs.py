@@ -5,12 +5,14 @@ Hooks are synchronous and declare: they return things and core runs them. Core a
 order, so a raise costs only the plugin that raised. A plugin's module also says ``appliance_api = 1``.
 """
 
+from pathlib import Path
 from typing import Any
 
 import pluggy
 
 from appliance.backends import DeviceBackend
 from appliance.contract import Command, Core, Parts
+from appliance.engines import TaskEngine
 from appliance.host import Host
 from appliance.migrations import Migration
 
@@ -60,6 +62,23 @@ def appliance_device_backends(host: Host) -> list[DeviceBackend]:
 
     :param host: read-only view of the programs, paths and environment here.
     :return: backends, each sampled every ``[devices] sample_seconds``.
+    """
+
+
+@hookspec
+def appliance_task_engines(host: Host, settings: Any, folder: Path, appliance_id: str) -> list[TaskEngine]:
+    """Offer the ways this plugin can run container tasks.
+
+    Called once, after the database is open and before `appliance_setup`; must not block. Offer an engine on every host:
+    its status says what was looked for where there is nothing to use. Core runs each as a service of this plugin. Of
+    two engines of one name the first counts, and the other plugin is disabled. A raise disables this plugin and no
+    other.
+
+    :param host: read-only view of the programs, paths and environment here.
+    :param settings: this plugin's own settings, ``None`` when it has none.
+    :param folder: the plugin's own folder below the data directory; it exists.
+    :param appliance_id: by which an engine tells what is ours from what is another appliance's, see `engines.labels`.
+    :return: engines, in order of preference.
     """
 
 

@@ -99,15 +99,22 @@ class EventBus:
             data=dict(data or {}),
             at_unix_us=self._now(),
         )
-        encoded = _checked(event)
+        _checked(event)  # here, where it costs the caller alone
+        return await self._database.write(lambda connection: self.store(connection, event), on_commit=self.tell)
 
-        def write(connection: sqlite3.Connection) -> Event:
-            event_id = store.insert(
-                connection, event, encoded, kept_seconds=self._kept_seconds, kept_bytes=self._kept_bytes
-            )
-            return evolve(event, event_id=event_id)
+    def store(self, connection: sqlite3.Connection, event: Event) -> Event:
+        """Store an event within the caller's own transaction, and return it; `tell` it once that is committed.
 
-        return await self._database.write(write, on_commit=self._tell_all)
+        So that what happened and that it is told are one. Errors as of `publish`.
+        """
+        event_id = store.insert(
+            connection, event, _checked(event), kept_seconds=self._kept_seconds, kept_bytes=self._kept_bytes
+        )
+        return evolve(event, event_id=event_id)
+
+    def tell(self, event: Event) -> None:
+        """Tell every subscriber of an event that `store` has stored; never blocks."""
+        self._tell_all(event)
 
     def announce(self, kind: str, data: Mapping[str, Any], *, subject: str = "", source: str = "core") -> None:
         """Tell subscribers now, without storing; never blocks."""

@@ -8,6 +8,7 @@ from attrs import field, frozen
 
 from appliance.backends import DeviceBackend
 from appliance.clock import Now, unix_now_us
+from appliance.engines import TaskEngine
 from appliance.host import Host
 from appliance.people.passwords import Passwords
 from appliance.systemd import Notifier
@@ -34,3 +35,5 @@ class Options:
     passwords: Passwords = field(factory=Passwords)
     backends: Sequence[DeviceBackend] | None = None
     """Device backends instead of the plugins' own: for tests."""
+    engines: Sequence[TaskEngine] | None = None
+    """Task engines instead of the plugins' own: for tests."""

@@ -14,42 +14,10 @@ from attrs import evolve, field, fields, frozen
 from attrs.validators import and_, deep_iterable, ge, le
 
 from appliance.listeners import Address, parse_address
-
-Reload = Literal["live", "restart"]
-
-HELP: Final = "help"
-RELOAD: Final = "reload"
-ENVIRONMENT: Final = "environment"
-SECRET: Final = "secret"  # noqa: S105  the name of a mark, not a password
+from appliance.settings.declared import ENVIRONMENT, HELP, RELOAD, SECRET, Reload, setting, text_rule
+from appliance.settings.scheduler import QuotaSettings, SchedulerSettings, VolumeSettings
 
 DEFAULT_ADDRESS: Final = "127.0.0.1:8080"
-
-
-def setting(
-    default: Any = attrs.NOTHING,
-    *,
-    help: str,
-    reload: Reload = "restart",
-    environment: tuple[str, ...] = (),
-    secret: bool = False,
-    **options: Any,
-) -> Any:
-    """Declare one setting; ``options`` are those of `attrs.field`.
-
-    :param help: one sentence, for the generated file and the documentation.
-    :param reload: ``live`` when a reload applies it, ``restart`` when only a restart does.
-    :param environment: variables that give a value when the file does not, first one first.
-    :param secret: never shown by ``config show``.
-    """
-    metadata = {HELP: help, RELOAD: reload, ENVIRONMENT: environment, SECRET: secret}
-    return field(default=default, metadata=metadata, **options)
-
-
-def _text_rule(check: Callable[[str], Any]) -> Callable[[Any, Any, str], None]:
-    def validate(instance: Any, attribute: Any, value: str) -> None:
-        check(value)
-
-    return validate
 
 
 def _check_public_url(value: str) -> None:
@@ -90,24 +58,24 @@ class ServerSettings:
         "",
         help="Base of absolute links and printed command lines: https://gpu.example.net; empty: the listener's.",
         reload="live",
-        validator=_text_rule(_check_public_url),
+        validator=text_rule(_check_public_url),
     )
     hosts: tuple[str, ...] = setting(
         (),
         help="Further host names under which requests may reach this appliance.",
         reload="live",
-        validator=deep_iterable(_text_rule(_check_host)),
+        validator=deep_iterable(text_rule(_check_host)),
     )
     allowed_origins: tuple[str, ...] = setting(
         (),
         help="Origins of other web pages that may call this appliance.",
         reload="live",
-        validator=deep_iterable(_text_rule(_check_origin)),
+        validator=deep_iterable(text_rule(_check_origin)),
     )
     proxies: tuple[str, ...] = setting(
         (),
         help="Networks of reverse proxies: their connections are not counted per address.",
-        validator=deep_iterable(_text_rule(_check_network)),
+        validator=deep_iterable(text_rule(_check_network)),
     )
     connections_per_address: int = setting(
         256, help="How many connections one address may hold; loopback and proxies are not counted.", validator=ge(1)
@@ -125,7 +93,7 @@ class ListenerSettings:
 
     address: str = setting(
         help="HOST:PORT, [IPV6]:PORT or unix:/PATH; port 0 takes any free one.",
-        validator=_text_rule(parse_address),
+        validator=text_rule(parse_address),
     )
     surfaces: tuple[str, ...] = setting((), help="Names of the surfaces served here; empty: all that are enabled.")
     trust: Literal["auto", "owner", "local", "none"] = setting(
@@ -137,7 +105,7 @@ class ListenerSettings:
     certificate: str = setting("", help="File of the TLS certificate and its chain, PEM; empty: one of our own making.")
     key: str = setting("", help="File of the certificate's private key, PEM.")
     site: str = setting("", help="Folder of another web front end to serve here in place of our own pages.")
-    mode: str = setting("0600", help="Permissions of a unix socket, octal.", validator=_text_rule(_check_mode))
+    mode: str = setting("0600", help="Permissions of a unix socket, octal.", validator=text_rule(_check_mode))
     group: str = setting("", help="Group that a unix socket is given to; empty: our own.")
 
     @property
@@ -268,7 +236,7 @@ class PluginSettings:
     open_to: tuple[str, ...] = setting(
         (),
         help="Networks that may use this plugin's open endpoints without a credential.",
-        validator=deep_iterable(_text_rule(_check_network)),
+        validator=deep_iterable(text_rule(_check_network)),
     )
     own: Any = None
     """An instance of the plugin's own class; ``None`` when it has none."""
@@ -285,6 +253,7 @@ class Settings:
     series: SeriesSettings = field(factory=SeriesSettings)
     people: PeopleSettings = field(factory=PeopleSettings)
     licenses: LicensesSettings = field(factory=LicensesSettings)
+    scheduler: SchedulerSettings = field(factory=SchedulerSettings)
     log: LogSettings = field(factory=LogSettings)
     plugins: Mapping[str, PluginSettings] = field(factory=dict)
 
@@ -301,6 +270,7 @@ TABLES: Final = (
     ("series", SeriesSettings),
     ("people", PeopleSettings),
     ("licenses", LicensesSettings),
+    ("scheduler", SchedulerSettings),
     ("log", LogSettings),
 )
 """Core's tables in the order of the generated file; ``listeners`` is an array of tables."""
@@ -359,3 +329,32 @@ def every_setting() -> Iterator[tuple[str, "attrs.Attribute[Any]"]]:
     for table, class_ in TABLES:
         for one in fields(class_):
             yield f"{table}.{one.name}", one
+
+
+__all__ = [
+    "DEFAULT_ADDRESS",
+    "ENVIRONMENT",
+    "HELP",
+    "RELOAD",
+    "SECRET",
+    "TABLES",
+    "Change",
+    "DevicesSettings",
+    "LicensesSettings",
+    "ListenerSettings",
+    "LiveSettings",
+    "LoadingSettings",
+    "LogSettings",
+    "PeopleSettings",
+    "PluginSettings",
+    "QuotaSettings",
+    "Reload",
+    "SchedulerSettings",
+    "SeriesSettings",
+    "ServerSettings",
+    "Settings",
+    "VendorLicenseSettings",
+    "VolumeSettings",
+    "every_setting",
+    "setting",
+]
