@@ -22,13 +22,15 @@ WRITE_SECONDS: Final = 60.0
 GRACE_SECONDS: Final = 2.0
 AGENTS: Final = 20
 """So many are looked at without a pause."""
+PROMPT_ROWS: Final = 1_000
+"""So many sums or fewer are written after each look: a host that loses power loses ten seconds of them."""
 ROWS: Final = 2_000
 """So many are written in one transaction: other writes wait for it."""
 
 
 @define(eq=False)
 class Metering:
-    """Looks every ten seconds, writes every minute, and the rest when it is stopped."""
+    """Looks every ten seconds, writes what it saw (where that is much, every minute), and the rest when it is stopped."""
 
     core: Core
     book: Book
@@ -56,7 +58,7 @@ class Metering:
             while True:
                 for _ in self._look():  # thousands of agents hold nobody up
                     await trio.lowlevel.checkpoint()
-                if trio.current_time() >= write_at:
+                if trio.current_time() >= write_at or len(self.meter) <= PROMPT_ROWS:
                     write_at = trio.current_time() + WRITE_SECONDS
                     await self._write_or_keep()
                 await trio.sleep(LOOK_SECONDS)

@@ -93,4 +93,14 @@ CREATE TABLE gpu_sharing_usage (
 ) STRICT, WITHOUT ROWID;
 """,
     ),
+    Migration(
+        version=2,
+        name="which shares' ends were told of",
+        sql="""
+CREATE TABLE gpu_sharing_over (
+    share_id TEXT PRIMARY KEY REFERENCES gpu_sharing_share (share_id) ON DELETE CASCADE,
+    expires_unix_us INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+""",
+    ),
 )

@@ -199,6 +199,19 @@ def forget_redemptions(connection: sqlite3.Connection, before_unix_us: int) -> N
     connection.execute("DELETE FROM gpu_sharing_redeemed WHERE at_unix_us < ?", (before_unix_us,))
 
 
+def over(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return the shares whose end was told of, each with the time at which it was."""
+    return dict(connection.execute("SELECT share_id, expires_unix_us FROM gpu_sharing_over"))
+
+
+def put_over(connection: sqlite3.Connection, ended: Mapping[str, int]) -> None:
+    """Note that shares' ends were told of; of one that was deleted meanwhile nothing is noted."""
+    connection.executemany(
+        "INSERT OR REPLACE INTO gpu_sharing_over SELECT share_id, ? FROM gpu_sharing_share WHERE share_id = ?",
+        [(expires_unix_us, share_id) for share_id, expires_unix_us in ended.items()],
+    )
+
+
 # ---------------------------------------------------------------- install tokens and the one personal access token
 
 

@@ -32,9 +32,8 @@ class Upkeep:
     core: Core
     book: Book
     name: str = "sharing-upkeep"
-    _over: set[str] = field(factory=set, init=False)
-    """Shares whose end their agents were told of."""
-    _has_looked: bool = field(default=False, init=False)
+    _over: dict[str, int] | None = field(default=None, init=False)
+    """Shares whose end was told of, each with its time, as they are stored; ``None`` before the first look."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Look until cancelled; no agent is told a version before it is stored."""
@@ -92,17 +91,23 @@ class Upkeep:
         )
 
     async def _end_shares(self) -> None:
-        """Let agents fetch their configuration without the codes that are over."""
-        now = self.core.now()
-        over = {share.share_id: share for share in self.book.shares() if share.is_over(now)}
-        self._over &= over.keys()
-        fresh = [share for share_id, share in over.items() if share_id not in self._over]
-        for agent_id in dict.fromkeys(share.agent_id for share in fresh):
+        """Let agents fetch their configuration without the codes that are over, and tell of each once.
+
+        Also of what ended while we were down: what was told is stored, after it was.
+        """
+        if self._over is None:
+            self._over = await self.core.database.read(store.over)
+        now, told = self.core.now(), self._over
+        over = [share for share in self.book.shares() if share.is_over(now)]
+        fresh = {share.share_id: share for share in over if told.get(share.share_id) != share.expires_unix_us}
+        if not fresh:
+            return
+        for agent_id in dict.fromkeys(share.agent_id for share in fresh.values()):
             await self.book.store_agent(self.book.agent(agent_id), bumped=True)
-        self._over |= over.keys()
-        has_looked, self._has_looked = self._has_looked, True
-        if has_looked:  # at the start nobody knows who was told of what
-            await self._tell_over(fresh)
+        ended = {share_id: share.expires_unix_us or 0 for share_id, share in fresh.items()}
+        await self._tell_over(list(fresh.values()))
+        await self.core.database.write(lambda connection: store.put_over(connection, ended))
+        self._over = {share.share_id: told[share.share_id] for share in over if share.share_id in told} | ended
 
     async def _tell_over(self, shares: list[Share]) -> None:
         if len(shares) > ONE_BY_ONE:

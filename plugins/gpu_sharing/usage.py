@@ -159,6 +159,10 @@ class Meter:
 
     _sums: dict[Account, Usage] = field(factory=dict, init=False)
 
+    def __len__(self) -> int:
+        """Return how many sums there are."""
+        return len(self._sums)
+
     def add(self, account: Account, usage: Usage) -> None:
         """Count something."""
         if usage:

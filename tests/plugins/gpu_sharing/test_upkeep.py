@@ -142,6 +142,25 @@ async def test_share_that_expires_is_told_of_once_and_not_again_after_a_restart(
     assert len(await parts.told()) == 1
 
 
+async def test_share_that_expired_while_we_were_down_is_told_of_at_the_start_and_once(parts: Parts) -> None:
+    agent = await parts.agent(hostname="gpu-box")
+    share = await parts.share(default_of(agent), expires_unix_us=parts.now() + 10_000_000)
+    await Upkeep(parts.core, parts.book).look()
+    for _ in range(2):
+        parts.restart()
+        parts.now.advance(10)
+        await Upkeep(parts.core, parts.book).look()
+        assert [event.data for event in await parts.told()] == [{"share_id": share.share_id}]
+
+
+async def test_share_that_is_deleted_while_its_end_is_told_stays_deleted(parts: Parts) -> None:
+    agent = await parts.agent()
+    share = await parts.share(default_of(agent), expires_unix_us=parts.now() + 10_000_000)
+    await parts.book.delete_share(share)
+    await parts.database.write(lambda connection: store.put_over(connection, {share.share_id: 1}))
+    assert await parts.database.read(store.over) == {}
+
+
 async def test_many_shares_that_expire_at_once_are_one_sentence(parts: Parts, upkeep: Upkeep) -> None:
     agent = await parts.agent()
     for _ in range(11):
