@@ -202,6 +202,10 @@ class Job:
         default=(), validator=deep_iterable(matches_re(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}(:ro)?"), max_len(16))
     )
     """Names of volumes that the configuration declares, mounted at ``/volumes/NAME``; ``:ro`` for reading only."""
+    privileges: tuple[str, ...] = field(
+        default=(), validator=[max_len(16), deep_iterable(matches_re(r"[A-Z][A-Z_]{1,40}"))]
+    )
+    """Capabilities (``SYS_PTRACE``) that it asks to keep; the configuration says which it may."""
     stop_grace_seconds: float = field(default=10.0, validator=[instance_of((int, float)), ge(0.0), le(600.0)])
     """Between the request to end (SIGTERM) and the kill."""
 
