@@ -72,13 +72,14 @@ from appliance.events import Event, Events, Lagged
 from appliance.host import Host
 from appliance.ids import new_id, new_secret
 from appliance.inventory.models import Mark, MarkKind
-from appliance.jobs import EndReason
+from appliance.jobs import Attempt, Dependency, DependencyKind, EndReason, Job, JobState, Needs, Placement, RetryRule
 from appliance.ledger.rules import Booking, Holder, Part
 from appliance.licenses import ClockWentBack, License, LicenseRefused, Licenses
 from appliance.migrations import Migration
 from appliance.notices import Notice, Notices
 from appliance.prometheus import ScrapedHost
 from appliance.rate import Rate
+from appliance.scheduler.capacity import EngineOffer, GpuCapacity, HostCapacity
 from appliance.series.flatten import SampleLike, model_of
 from appliance.series.rates import Rates
 from appliance.series.service import Reading
@@ -88,6 +89,7 @@ from appliance.service import Service
 from appliance.settings import setting
 from appliance.surface import (
     RAW,
+    STREAMED,
     Answer,
     BoundSurface,
     Call,
@@ -101,7 +103,10 @@ from appliance.surface import (
     SocketClosed,
     Stream,
     Surface,
+    text_frames,
 )
+from appliance.taskfiles import StoredFile, TaskFiles
+from appliance.tasklogs import LogBlock, TaskLogs
 
 hookimpl = pluggy.HookimplMarker("appliance")
 """Marks a function of a plugin as the implementation of the hook of the same name."""
@@ -110,8 +115,10 @@ __all__ = [
     "ANONYMOUS",
     "PERSON",
     "RAW",
+    "STREAMED",
     "Answer",
     "ApplianceError",
+    "Attempt",
     "BackendStatus",
     "BadInput",
     "Booking",
@@ -128,6 +135,8 @@ __all__ = [
     "Cookie",
     "Core",
     "Database",
+    "Dependency",
+    "DependencyKind",
     "DeviceAbsent",
     "DeviceBackend",
     "DeviceEvent",
@@ -138,6 +147,7 @@ __all__ = [
     "EndReason",
     "Endpoint",
     "EngineLost",
+    "EngineOffer",
     "EngineStatus",
     "Event",
     "Events",
@@ -148,12 +158,16 @@ __all__ = [
     "Found",
     "Gone",
     "Gpu",
+    "GpuCapacity",
     "GpuProcess",
     "GpuSample",
     "Head",
     "Holder",
     "Host",
+    "HostCapacity",
     "HostSample",
+    "Job",
+    "JobState",
     "Kind",
     "Lagged",
     "Launch",
@@ -161,12 +175,14 @@ __all__ = [
     "License",
     "LicenseRefused",
     "Licenses",
+    "LogBlock",
     "LogChunk",
     "Mark",
     "MarkKind",
     "MethodNotAllowed",
     "Migration",
     "Minted",
+    "Needs",
     "NetworkSample",
     "NotAuthenticated",
     "NotAvailable",
@@ -181,11 +197,13 @@ __all__ = [
     "Part",
     "Parts",
     "PathNotFound",
+    "Placement",
     "Rate",
     "Rates",
     "Readiness",
     "Reading",
     "Redirect",
+    "RetryRule",
     "Role",
     "SampleLike",
     "ScrapedHost",
@@ -196,9 +214,12 @@ __all__ = [
     "SteadyClock",
     "StorageFailed",
     "Stored",
+    "StoredFile",
     "Stream",
     "Surface",
     "TaskEngine",
+    "TaskFiles",
+    "TaskLogs",
     "TooLarge",
     "TooManyRequests",
     "Usage",
@@ -216,6 +237,7 @@ __all__ = [
     "revoke_credential",
     "revoke_credentials_of",
     "setting",
+    "text_frames",
     "to_unix_s",
     "unix_now_us",
 ]

@@ -13,7 +13,8 @@ Handlers never touch a web framework, start no task and hold no state but ``call
 `ApplianceError`; the edge renders it through the surface's own ``errors``.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -39,6 +40,13 @@ class Raw:
 
 
 RAW = Raw()
+
+
+class Streamed(Raw):
+    """The type of `STREAMED`: the body reaches the handler as an ``AsyncIterator[bytes]``, while it arrives."""
+
+
+STREAMED = Streamed()
 
 
 @define(kw_only=True, eq=False)
@@ -175,6 +183,13 @@ class Socket(Protocol):
         """Send one message; raises `SocketClosed` when the other side is gone."""
         ...
 
+    async def send_frames(self, frames: bytes) -> None:
+        """Send what `text_frames` made, in one write: the same bytes for any number of sockets.
+
+        Raises `SocketClosed` when the other side is gone.
+        """
+        ...
+
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close with a status code of RFC 6455, 7.4."""
         ...
@@ -182,6 +197,24 @@ class Socket(Protocol):
 
 class SocketClosed(Exception):
     """The other side of a WebSocket is gone."""
+
+
+def text_frames(messages: Iterable[bytes]) -> bytes:
+    """Return WebSocket messages as a server sends them: one unmasked, uncompressed text frame each (RFC 6455, 5.2).
+
+    :param messages: UTF-8, which is not checked.
+    """
+    made = bytearray()
+    for message in messages:
+        length = len(message)
+        if length < 126:
+            made += bytes((0x81, length))
+        elif length < 65_536:
+            made += struct.pack("!BBH", 0x81, 126, length)
+        else:
+            made += struct.pack("!BBQ", 0x81, 127, length)
+        made += message
+    return bytes(made)
 
 
 Handler = Callable[[Call[Any]], Awaitable[Any]]

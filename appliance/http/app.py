@@ -16,6 +16,8 @@ from appliance.http.pipeline import Edge, Exchange, head_of, too_large
 from appliance.http.routing import Route
 from appliance.http.sockets import serve_websocket
 from appliance.http.streams import serve_stream
+from appliance.http.uploads import StreamedBody
+from appliance.surface import STREAMED
 
 log = structlog.get_logger("appliance.http")
 
@@ -53,6 +55,8 @@ class Application:
             await serve_websocket(self.edge, exchange, link, receive, send)
         elif exchange.failure is None and route is not None and route.endpoint.kind == "stream":
             await serve_stream(self.edge, exchange, link, receive, send)
+        elif exchange.failure is None and route is not None and route.endpoint.body is STREAMED:
+            await self._streamed(exchange, link, receive, send)
         else:
             await self._declared(exchange, link, receive, send)
 
@@ -66,6 +70,16 @@ class Application:
             await send(message)
 
         await application(scope, receive, counted)
+
+    async def _streamed(self, exchange: Exchange, link: Any, receive: Receive, send: Send) -> None:
+        """Let the handler read the body; the connection ends where it leaves some of it unread."""
+        announced, _ = announced_bytes(exchange.head.headers)  # type: ignore[arg-type]
+        body = StreamedBody(receive, exchange.limit_bytes)
+        if announced > exchange.limit_bytes:
+            exchange.failure = too_large(exchange.limit_bytes)
+        reply = await self.edge.answer(exchange, body)
+        reply.close = reply.close or not body.is_over
+        await send_reply(reply, exchange, link, receive, send)
 
     async def _declared(self, exchange: Exchange, link: Any, receive: Receive, send: Send) -> None:
         body, close = await self._collect(exchange, link, receive)

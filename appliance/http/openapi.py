@@ -13,7 +13,7 @@ import appliance
 from appliance.http.body import is_list
 from appliance.http.paths import pattern_of
 from appliance.http.routing import Route
-from appliance.surface import RAW, Endpoint, File, Redirect, Stream
+from appliance.surface import Endpoint, File, Raw, Redirect, Stream
 
 ERRORS = {
     "400": "The request is not understood, or breaks a rule of the endpoint.",
@@ -224,7 +224,7 @@ def _security(endpoint: Endpoint) -> list[dict[str, Any]]:
 
 
 def _request_body(endpoint: Endpoint, references: dict[Any, dict[str, Any]]) -> dict[str, Any]:
-    if endpoint.body is RAW:
+    if isinstance(endpoint.body, Raw):
         return {"required": True, "content": {"application/octet-stream": {}}}
     schema = references.get(endpoint.body, {})
     return {"required": True, "content": {"application/json": {"schema": schema}}}

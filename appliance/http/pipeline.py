@@ -7,7 +7,7 @@ give the same answers: `Edge.open` looks at the head, before any body is read; `
 import itertools
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote_to_bytes
@@ -156,10 +156,13 @@ class Edge:
 
     # ------------------------------------------------------------ the answer
 
-    async def answer(self, exchange: Exchange, body: bytes) -> Reply:
-        """Answer with the whole body at hand; raises only what cancels or ends the process."""
+    async def answer(self, exchange: Exchange, body: bytes | AsyncIterator[bytes]) -> Reply:
+        """Answer with the body at hand, whole, or where the endpoint wants it so, as it arrives.
+
+        Raises only what cancels or ends the process.
+        """
         head, route = exchange.head, exchange.match.route
-        if exchange.failure is None and len(body) > exchange.limit_bytes:
+        if exchange.failure is None and isinstance(body, bytes) and len(body) > exchange.limit_bytes:
             exchange.failure = too_large(exchange.limit_bytes)
         if exchange.failure is not None:
             return self.finished(exchange, await self.failed(exchange, exchange.failure))
@@ -204,7 +207,7 @@ class Edge:
             log.exception("error answer could not be rendered", request_id=exchange.request_id)
             return await render(problem(failure, exchange.head, None), exchange.head, status=failure.status)
 
-    def call(self, exchange: Exchange, body: bytes) -> Call[Any]:
+    def call(self, exchange: Exchange, body: Any) -> Call[Any]:
         """Decode and validate query and body into the `Call`; raises `BadInput` and the surface's own errors."""
         route = exchange.route
         assert route is not None
@@ -227,7 +230,7 @@ class Edge:
             head=head,
             caller=exchange.caller,
             body=content,
-            raw=body,
+            raw=body if isinstance(body, bytes) else b"",
             query=query,
             state=bound.state,
             request_id=exchange.request_id,

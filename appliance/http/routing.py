@@ -7,7 +7,7 @@ from attrs import define, field, frozen
 
 from appliance.errors import Busy, MethodNotAllowed, PathNotFound
 from appliance.http.paths import NotAPath, pattern_of, rest_of, segments_of
-from appliance.surface import Answer, BoundSurface, Call, Endpoint, Mount, Surface
+from appliance.surface import STREAMED, Answer, BoundSurface, Call, Endpoint, Mount, Surface
 
 if TYPE_CHECKING:
     from appliance.http.site import Site
@@ -160,7 +160,7 @@ class Table:
         for endpoint in surface.endpoints:
             steps = pattern_of(endpoint.path)
             names = tuple(text for kind, text in steps if kind != "literal")
-            streams = endpoint.kind != "http" or endpoint.waits
+            streams = endpoint.kind != "http" or endpoint.waits or endpoint.body is STREAMED
             self._add(Route(endpoint=endpoint, bound=bound, names=names, in_process=not streams), steps)
         for mount in surface.mounts:
             self._add_mount(bound, mount)

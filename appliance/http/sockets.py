@@ -5,6 +5,7 @@ from typing import Any
 
 import structlog
 import trio
+from hypercorn.events import RawData
 
 from appliance.errors import ApplianceError
 from appliance.http.answers import Reply
@@ -25,8 +26,10 @@ class AcceptedSocket:
         self,
         send: Callable[[dict[str, Any]], Awaitable[None]],
         messages: "trio.MemoryReceiveChannel[str | bytes]",
+        write: Callable[[bytes], Awaitable[None]],
     ) -> None:
         self._send = send
+        self._write = write
         self._messages = messages
         self.closed = False
 
@@ -43,6 +46,12 @@ class AcceptedSocket:
             raise SocketClosed
         key = "text" if isinstance(message, str) else "bytes"
         await self._send({"type": "websocket.send", key: message})
+
+    async def send_frames(self, frames: bytes) -> None:
+        """Send prepared frames; raises `SocketClosed`."""
+        if self.closed:
+            raise SocketClosed
+        await self._write(frames)
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close with a status code; closing twice is nothing."""
@@ -80,7 +89,8 @@ async def serve_websocket(
     await send({"type": "websocket.accept"})
     edge.record(exchange, Reply(101, []))
     inward, messages = trio.open_memory_channel[str | bytes](QUEUED_MESSAGES)
-    socket = AcceptedSocket(send, messages)
+    # Frames go past hypercorn, which keeps nothing about those it sends; each write is whole frames, one at a time.
+    socket = AcceptedSocket(send, messages, lambda frames: link.send(RawData(frames)))
     async with trio.open_nursery() as nursery:
 
         async def read() -> None:

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 import trio
-from trio_websocket import connect_websocket_url
+from trio_websocket import connect_websocket_url, open_websocket_url
 
 from appliance.credentials.kinds import Caller
 from appliance.http.limits import Limits
 from appliance.http.server import Dispatch, Edge
+from appliance.http.sockets import AcceptedSocket
+from appliance.surface import Call, Socket, SocketClosed, Surface, text_frames
 from tests.appliance.http.edge_kit import Raw, Running, authenticate, request, serving
 from tests.appliance.http.test_hostile import UPGRADE
 
@@ -106,3 +108,42 @@ async def test_websocket_is_told_when_the_server_stops(tmp_path: Path) -> None:
         running.nursery.cancel_scope.cancel()
         with trio.CancelScope(shield=True), trio.fail_after(5):
             assert await close_code(client) == 1001
+
+
+async def test_prepared_frames_arrive_as_messages_between_others(tmp_path: Path, dispatch: Dispatch) -> None:
+    sizes = (0, 1, 125, 126, 65_535, 65_536, 200_000)
+    messages = [b"x" * size for size in sizes]
+    api = Surface("frames", prefixes=("/frames",))
+
+    @api.websocket("/frames")
+    async def frames(call: Call[None], socket: Socket) -> None:
+        await socket.send("first")
+        await socket.send_frames(text_frames(messages))
+        await socket.send("last")
+        await socket.receive()
+
+    bound = [api.bind(None)]
+    async with serving(tmp_path, dispatch=dispatch, surfaces=bound) as running:
+        async with open_websocket_url(url(running, "/frames")) as client:
+            found = [await client.get_message() for _ in range(len(messages) + 2)]
+        assert found == ["first", *(message.decode() for message in messages), "last"]
+
+
+async def test_prepared_frames_are_refused_once_the_socket_is_closed() -> None:
+    sent: list[dict[str, object]] = []
+    written: list[bytes] = []
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    async def write(frames: bytes) -> None:
+        written.append(frames)
+
+    _, messages = trio.open_memory_channel[str | bytes](1)
+    socket = AcceptedSocket(send, messages, write)
+    await socket.send_frames(text_frames([b"one"]))
+    await socket.close(1000)
+    with pytest.raises(SocketClosed):
+        await socket.send_frames(text_frames([b"two"]))
+    assert written == [b"\x81\x03one"]
+    assert [message["type"] for message in sent] == ["websocket.close"]
