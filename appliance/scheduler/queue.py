@@ -6,76 +6,29 @@ would still hold then what it needs. Higher priorities go first for as long as t
 waits for ever.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import heapq
+from collections.abc import Mapping, Sequence
+from typing import Final
 
-from attrs import frozen
+from attrs import define, evolve, field, frozen
 
-from appliance.jobs import Job, Needs, Placement
-from appliance.scheduler.capacity import HostCapacity
-from appliance.scheduler.placement import Request
-from appliance.scheduler.quotas import Quotas
+from appliance.jobs import Placement
+from appliance.scheduler.capacity import HostCapacity, Room
+from appliance.scheduler.fair_share import bands, weight
+from appliance.scheduler.placement import find
+from appliance.scheduler.quotas import InUse, Quotas, stops
+from appliance.scheduler.reservation import STRICT_AFTER_US, Ending, Occupied, Promise, promise, victims
+from appliance.scheduler.waiting import LineKey, Place, Queue, Shape, Waiting
 
+__all__ = ["Decision", "Occupied", "Queue", "Reservation", "Start", "Waiting", "decide"]
 
-@frozen(kw_only=True)
-class Waiting:
-    """A pending job, as the queue needs it. Jobs that wait for other jobs are not in the queue yet."""
+STARTS_MAX: Final = 256
+"""Jobs that one decision starts; the next goes on."""
+SHAPES_MAX: Final = 2000
+"""Shapes that one decision tries beside those of the first in each line; the smallest, if more would seem to fit."""
 
-    job_id: str
-    owner: str
-    request: Request
-    submitted_at_unix_us: int
-    deadline_unix_us: int
-    """When it should have ended: submitted + k * expected runtime. Also of services: it only orders."""
-    expected_seconds: float | None
-    """How long it will run, or its time limit if that is less; ``None`` when nobody knows (a service)."""
-    priority: int = 50
-    array_id: str = ""
-    array_running_max: int = 0
-    eligible_at_unix_us: int = 0
-    """Not before: the job's own time, or the end of a retry's back-off."""
-
-    @classmethod
-    def of(
-        cls,
-        job: Job,
-        *,
-        submitted_at_unix_us: int,
-        expected_seconds: float | None,
-        deadline_unix_us: int,
-        eligible_at_unix_us: int = 0,
-    ) -> "Waiting":
-        """Return a job as it waits."""
-        return cls(
-            job_id=job.job_id,
-            owner=job.owner,
-            request=Request.of(job),
-            submitted_at_unix_us=submitted_at_unix_us,
-            deadline_unix_us=deadline_unix_us,
-            expected_seconds=expected_seconds,
-            priority=job.priority,
-            array_id=job.array_id,
-            array_running_max=job.array_running_max,
-            eligible_at_unix_us=max(eligible_at_unix_us, job.not_before_unix_us),
-        )
-
-
-@frozen(kw_only=True)
-class Occupied:
-    """An attempt that holds resources: starting, running or stopping."""
-
-    attempt_id: str
-    job_id: str
-    owner: str
-    needs: Needs
-    placement: Placement
-    priority: int
-    preemptible: bool
-    assigned_at_unix_us: int
-    expected_end_unix_us: int | None
-    """``None`` when nobody knows; reservations then count on no end of it."""
-    is_stopping: bool = False
-    """Was asked to end: what it holds is free within its grace."""
-    array_id: str = ""
+Order = tuple[int, int, int, int, str]
+"""Priority (negative), band of the owner, deadline, submission, job id: smaller goes first."""
 
 
 @frozen(kw_only=True)
@@ -112,38 +65,6 @@ class Decision:
     """``False`` when it stopped at its bound on starts: carry it out and ask again at once."""
 
 
-class Queue:
-    """All pending jobs, kept in order as they come and go."""
-
-    def __init__(self) -> None:
-        """Start empty."""
-        raise NotImplementedError
-
-    def __len__(self) -> int:
-        """Return how many wait, those for their time included."""
-        raise NotImplementedError
-
-    def __contains__(self, job_id: str) -> bool:
-        """Return whether a job waits here."""
-        raise NotImplementedError
-
-    def add(self, waiting: Waiting) -> None:
-        """Let a job wait; one that does already waits as it is told now."""
-        raise NotImplementedError
-
-    def extend(self, many: Iterable[Waiting]) -> None:
-        """Let many wait: cheaper than one by one, for the start of the appliance."""
-        raise NotImplementedError
-
-    def remove(self, job_id: str) -> bool:
-        """Forget a job that started, was cancelled or timed out; ``False`` when it does not wait here."""
-        raise NotImplementedError
-
-    def pending_of(self, owner: str) -> int:
-        """Return how many jobs of an owner wait here."""
-        raise NotImplementedError
-
-
 def decide(
     queue: Queue,
     running: Sequence[Occupied],
@@ -158,4 +79,177 @@ def decide(
     :param running: all attempts that hold something; `hosts` counts them as allocated already.
     :param used: `FairShare.now`.
     """
-    raise NotImplementedError
+    wake_at_unix_us = queue.wake(now_unix_us)
+    if not len(queue):
+        return Decision()
+    queue.count_arrays(one.array_id for one in running if one.array_id)
+    everything = Room(hosts)
+    for one in running:
+        everything.give_back(one.needs, one.placement)
+    queue.sort_out(everything)
+    look = _Look(
+        queue=queue,
+        running=running,
+        quotas=quotas,
+        now_unix_us=now_unix_us,
+        bands=owner_bands(queue, running, used, now_unix_us),
+        room=Room(hosts),
+    )
+    look.run()
+    return evolve(look.decision(), wake_at_unix_us=wake_at_unix_us)
+
+
+def owner_bands(
+    queue: Queue, running: Sequence[Occupied], used: Mapping[str, float], now_unix_us: int
+) -> Mapping[str, int]:
+    """Return the band of every owner that has jobs in line or running, counting what these have used so far."""
+    so_far = dict(used)
+    for one in running:
+        seconds = max(0, now_unix_us - one.assigned_at_unix_us) / 1e6
+        so_far[one.owner] = so_far.get(one.owner, 0.0) + weight(one.needs) * seconds
+    return bands(so_far, {owner for _, owner in queue.lines} | {one.owner for one in running})
+
+
+def in_use_by_owner(running: Sequence[Occupied]) -> dict[str, InUse]:
+    """Return what each owner's attempts hold."""
+    in_use: dict[str, InUse] = {}
+    for one in running:
+        in_use.setdefault(one.owner, InUse()).add(one.needs)
+    return in_use
+
+
+def order(line: LineKey, place: Place, owner_bands: Mapping[str, int]) -> Order:
+    """Return where a job stands among all that stand in line."""
+    return (-line[0], owner_bands[line[1]], place[0], place[1], place[2])
+
+
+@define(kw_only=True, eq=False)
+class _Look:
+    """One look at the queue."""
+
+    queue: Queue
+    running: Sequence[Occupied]
+    quotas: Quotas
+    now_unix_us: int
+    bands: Mapping[str, int]
+    room: Room
+    _in_use: dict[str, InUse] = field(init=False)
+    _starts: dict[str, Start] = field(factory=dict, init=False)
+    _ending: list[Ending] = field(factory=list, init=False)
+    """Of the jobs that start now."""
+    _misfits: set[int] = field(factory=set, init=False)
+    """Numbers of the shapes that found no place; room only gets less, so they need not be tried again."""
+    _heads: list[tuple[Order, LineKey, int]] = field(factory=list, init=False)
+    """The first of each line that was not dealt with, as a heap."""
+    _rows: list[tuple[Order, LineKey, int, Shape]] = field(factory=list, init=False)
+    """The first of each row that may fit and was not dealt with, as a heap."""
+    _promise: Promise | None = field(default=None, init=False)
+    _promised_job_id: str = field(default="", init=False)
+    _preempt: tuple[str, ...] = field(default=(), init=False)
+
+    def run(self) -> None:
+        """Start what can start."""
+        self._in_use = in_use_by_owner(self.running)
+        self._heads = [(order(key, line[0], self.bands), key, 0) for key, line in self.queue.lines.items()]
+        heapq.heapify(self._heads)
+        self._rows = [
+            (order(key, row[0], self.bands), key, 0, shape)
+            for shape in self.queue.fitting(self.room.most, SHAPES_MAX)
+            for key, row in shape.rows.items()
+        ]
+        heapq.heapify(self._rows)
+        while self._rows and not self._is_full:
+            at, key, index, shape = heapq.heappop(self._rows)
+            if self._promise is None:
+                self._deal_with_those_before(at)
+            row = shape.rows[key]
+            if shape.number not in self._misfits and self._try(row[index][3], shape) and index + 1 < len(row):
+                heapq.heappush(self._rows, (order(key, row[index + 1], self.bands), key, index + 1, shape))
+        if self._promise is None and not self._is_full:
+            self._deal_with_those_before(None)
+
+    def decision(self) -> Decision:
+        """Return what came out."""
+        reservation = None
+        if self._promise is not None:
+            reservation = Reservation(
+                job_id=self._promised_job_id,
+                placement=self._promise.placement,
+                starts_at_unix_us=self._promise.starts_at_unix_us,
+            )
+        return Decision(
+            starts=tuple(self._starts.values()),
+            preempt=self._preempt,
+            reservation=reservation,
+            is_complete=not self._is_full,
+        )
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._starts) >= STARTS_MAX
+
+    def _deal_with_those_before(self, at: Order | None) -> None:
+        """Go down the order until ``at``, or a job that cannot start and gets the reservation."""
+        while self._heads and not self._is_full and (at is None or self._heads[0][0] < at):
+            _, key, index = self._heads[0]
+            line = self.queue.lines[key]
+            waiting = line[index][3]
+            if waiting.job_id not in self._starts:
+                if self._stopped_by_quota(waiting):
+                    # Nor is a place reserved for those of the owner behind it.
+                    heapq.heappop(self._heads)
+                    continue
+                shape = self.queue.shape_of(waiting)
+                if (shape.number in self._misfits or not self._try(waiting, shape)) and self._reserve(waiting):
+                    return
+            if index + 1 < len(line):
+                following = (order(key, line[index + 1], self.bands), key, index + 1)
+                heapq.heapreplace(self._heads, following)
+            else:
+                heapq.heappop(self._heads)
+
+    def _try(self, waiting: Waiting, shape: Shape) -> bool:
+        """Start a job if it may; ``False`` when no other of its row needs to be tried."""
+        if waiting.job_id in self._starts:
+            return True
+        if self._stopped_by_quota(waiting):
+            return False
+        placement = self._find(shape)
+        if placement is None:
+            self._misfits.add(shape.number)
+            return False
+        needs = waiting.request.needs
+        self.room.take(needs, placement)
+        self._starts[waiting.job_id] = Start(job_id=waiting.job_id, placement=placement)
+        self._ending.append((self._end_of(shape), waiting.job_id, needs, placement))
+        self._in_use.setdefault(waiting.owner, InUse()).add(needs)
+        return True
+
+    def _find(self, shape: Shape) -> Placement | None:
+        """Return a place that breaks no promise."""
+        placement = find(shape.request, self.room)
+        if placement is None or self._promise is None:
+            return placement
+        if self._promise.lets_pass(shape.request, placement, self._end_of(shape)):
+            return placement
+        return find(shape.request, self.room, without_host_id=placement.host_id)
+
+    def _end_of(self, shape: Shape) -> int | None:
+        return None if shape.lasts_seconds is None else self.now_unix_us + int(shape.lasts_seconds * 1e6)
+
+    def _stopped_by_quota(self, waiting: Waiting) -> bool:
+        quota = self.quotas.of(waiting.owner)
+        return bool(stops(quota, self._in_use.get(waiting.owner) or InUse(), waiting.request.needs))
+
+    def _reserve(self, waiting: Waiting) -> bool:
+        """Promise a job its place; ``False`` when there will be none, as long as nothing but attempts end."""
+        self._preempt = victims(waiting.request, waiting.priority, self.room, self.running)
+        stopped = set(self._preempt)
+        ending = list(self._ending)
+        for one in self.running:
+            will = evolve(one, is_stopping=True) if one.attempt_id in stopped else one
+            ending.append((will.end_unix_us(self.now_unix_us), one.attempt_id, one.needs, one.placement))
+        waited_us = self.now_unix_us - max(waiting.submitted_at_unix_us, waiting.eligible_at_unix_us)
+        self._promise = promise(waiting.request, self.room.copy(), ending, strict=waited_us > STRICT_AFTER_US)
+        self._promised_job_id = waiting.job_id
+        return self._promise is not None
