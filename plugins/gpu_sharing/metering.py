@@ -30,7 +30,7 @@ ROWS: Final = 2_000
 
 @define(eq=False)
 class Metering:
-    """Looks every ten seconds, writes what it saw (where that is much, every minute), and the rest when it is stopped."""
+    """Looks every ten seconds, writes what it saw (where that is much, every minute), and the rest at its end."""
 
     core: Core
     book: Book
