@@ -24,6 +24,8 @@ from .launching import MARK
 log = structlog.get_logger(__name__)
 
 SIGNAL_SECONDS: Final = 2.0
+SWEEP_SECONDS: Final = 2.0
+AGAIN_SECONDS: Final = 0.02
 NOBODY_GID: Final = 65_534
 SELF: Final = Path("/proc/self")
 
@@ -109,8 +111,11 @@ def marked(prefix: str) -> list[int]:
 
 
 async def sweep(prefix: str) -> None:
-    """End what an earlier run of the appliance has left, found by its mark."""
-    await send(await trio.to_thread.run_sync(marked, prefix), signal.SIGKILL)
+    """End what an earlier run of the appliance has left, found by its mark; returns when it is gone, or will not go."""
+    with trio.move_on_after(SWEEP_SECONDS):
+        while left := await trio.to_thread.run_sync(marked, prefix):
+            await send(left, signal.SIGKILL)
+            await trio.sleep(AGAIN_SECONDS)
 
 
 async def send(pids: Iterable[int], number: signal.Signals) -> None:

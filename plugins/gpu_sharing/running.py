@@ -15,7 +15,7 @@ import trio
 from attrs import define, field
 
 from . import dwelling, fencing, launching, listening
-from .fencing import Fence
+from .fencing import AGAIN_SECONDS, SWEEP_SECONDS, Fence
 from .life import WorkerStatus
 from .models import Agent, Worker
 from .mps import Mps, MpsState
@@ -26,9 +26,6 @@ log = structlog.get_logger(__name__)
 
 DISABLED: Final = "disabled"
 GPU_GONE: Final = "a GPU of it is not there"
-SWEEP_SECONDS: Final = 2.0
-"""For what will not be ended, at the start and at the end."""
-AGAIN_SECONDS: Final = 0.02
 
 __all__ = ["Pace", "Running", "WorkerState"]
 
@@ -188,7 +185,7 @@ class Running:
                     await fence.kill(0)
                     await trio.sleep(AGAIN_SECONDS)
                 fence.take_down()
-            await fencing.sweep(f"{self.instance}:")
+        await fencing.sweep(f"{self.instance}:")
 
     def _ground(self) -> Ground:
         return Ground(

@@ -11,7 +11,7 @@ import pytest
 
 from appliance.testing import until
 from plugins.gpu_sharing import processes
-from plugins.gpu_sharing.fencing import Fence, cgroup_parent, marked, send
+from plugins.gpu_sharing.fencing import Fence, cgroup_parent, marked, send, sweep
 from tests.plugins.gpu_sharing.runners import SECONDS, is_alive, open_folder, program
 
 
@@ -31,6 +31,16 @@ async def test_processes_are_members_by_session_or_by_mark_and_others_are_not() 
         await until(lambda: not is_alive(leader.pid) and not is_alive(marked_one.pid), seconds=SECONDS)
         assert await fence.is_empty(leader.pid)
         assert all(is_alive(each.pid) for each in others)
+
+
+async def test_what_an_earlier_run_has_left_is_gone_when_the_sweep_is_over() -> None:
+    with (
+        program("/bin/sleep", "600", env={"APPLIANCE_WORKER": "sweep:w"}, start_new_session=True) as left,
+        program("/bin/sleep", "600", env={"APPLIANCE_WORKER": "sweep-not:w"}) as other,
+    ):
+        await sweep("sweep:")
+        assert not is_alive(left.pid)
+        assert is_alive(other.pid)
 
 
 async def test_signal_to_those_who_are_gone_reaches_the_others() -> None:
