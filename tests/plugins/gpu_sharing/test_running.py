@@ -52,7 +52,7 @@ CLEARS_MARK = """
 import os, time
 if os.fork() == 0:
     os.setsid()
-    os.execve("/bin/sh", ["sh", "-c", "echo $$ > far.tmp; mv far.tmp far; sleep 600"], {"PATH": "/usr/bin:/bin"})
+    os.execve("/bin/sh", ["sh", "-c", "echo $$ > far.tmp; mv far.tmp far; exec sleep 600"], {"PATH": "/usr/bin:/bin"})
 time.sleep(600)
 """
 SAYS_ITS_PORT = """
