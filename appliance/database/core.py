@@ -95,7 +95,13 @@ class Database:
         """
         return self._transactions.rollbacks
 
-    async def write(self, fn: Callable[[sqlite3.Connection], T], *, on_commit: Callable[[T], None] | None = None) -> T:
+    async def write(
+        self,
+        fn: Callable[[sqlite3.Connection], T],
+        *,
+        on_commit: Callable[[T], None] | None = None,
+        patience_seconds: float = 0.0,
+    ) -> T:
         """Run ``fn`` inside a transaction and return its result once that is durable.
 
         ``fn`` runs in another thread, may run more than once and touches nothing but its connection: no BEGIN, no
@@ -103,11 +109,13 @@ class Database:
         the result in the trio thread, in the order of commits, also when the caller was cancelled meanwhile; it must
         not block. A caller cancelled while waiting cannot know whether its write happened.
 
+        :param patience_seconds: how long it may wait for others to share its commit, where its caller is in no hurry:
+            one commit of several writes is much cheaper than one of each. The order of writes stays.
         :raises Busy: too many writes are waiting, or the database is closing.
         :raises StorageFailed: the disk is full, cannot be written, fails, or the file is damaged.
         :raises BadInput: a value does not fit (an integer beyond 64 bits, half a surrogate pair).
         """
-        result: T = await self._submit(Job(fn, on_commit))
+        result: T = await self._submit(Job(fn, on_commit, patience_seconds=patience_seconds))
         return result
 
     def write_soon(

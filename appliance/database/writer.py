@@ -10,6 +10,7 @@ How a group runs, cheapest way first:
 So a write function may run up to three times, and must touch nothing but its connection.
 """
 
+import math
 import queue
 import sqlite3
 import threading
@@ -26,6 +27,8 @@ from appliance.errors import Busy, StorageFailed
 
 GROUP_MAX = 256
 PENDING_MAX = 4096
+PATIENT_MAX = 16
+"""So many writes are a group worth a commit: none of them waits for more, however patient."""
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +42,8 @@ class Job:
     alone: bool = False
     """Runs outside any transaction, with nothing else in the writer."""
     task: trio.lowlevel.Task | None = None
+    patience_seconds: float = 0.0
+    """How long it may wait for others to share its commit."""
     unattended: bool = False
     """Nobody waits for it: what goes wrong is logged."""
     dropped: bool = False
@@ -203,6 +208,7 @@ class Writer:
         self._died: str | None = None
         # What follows is the trio thread's alone.
         self._gathered: list[Job] = []
+        self._flush_at = math.inf  # by trio's clock, when the first of them must wait no more
         self._waiting: trio.lowlevel.Task | None = None
         self._token = trio.lowlevel.current_trio_token()
         trio.lowlevel.spawn_system_task(self._gather, name="database-gatherer")
@@ -242,7 +248,10 @@ class Writer:
             raise Busy(f"{PENDING_MAX} writes are waiting for the disk", hint="try again in a moment")
         self._pending += 1
         self._gathered.append(job)
-        self._wake_gatherer()
+        flush_at = trio.current_time() + job.patience_seconds
+        if flush_at < self._flush_at or len(self._gathered) >= PATIENT_MAX:
+            self._flush_at = min(flush_at, self._flush_at)
+            self._wake_gatherer()
 
     def _wake_gatherer(self) -> None:
         if self._waiting is not None:
@@ -250,22 +259,24 @@ class Writer:
             trio.lowlevel.reschedule(task)
 
     async def _gather(self) -> None:
-        """Hand over all that the tasks of one pass of the loop submit, as one group.
+        """Hand over all that the tasks of one pass of the loop submit, as one group; patient ones with a later one.
 
         Handed over one by one, the first of them would be committed alone, and the others would wait for its commit.
         """
         while not self._closing:
-            if not self._gathered:
+            if trio.current_time() >= self._flush_at or len(self._gathered) >= PATIENT_MAX:
+                self._flush()
+                continue
+            with trio.CancelScope(deadline=self._flush_at):
                 self._waiting = trio.lowlevel.current_task()
                 await trio.lowlevel.wait_task_rescheduled(self._not_waiting)
-            self._flush()
 
     def _not_waiting(self, _: Any) -> trio.lowlevel.Abort:
         self._waiting = None
         return trio.lowlevel.Abort.SUCCEEDED
 
     def _flush(self) -> None:
-        gathered, self._gathered = self._gathered, []
+        gathered, self._gathered, self._flush_at = self._gathered, [], math.inf
         for start in range(0, len(gathered), GROUP_MAX):
             self._queue.put(gathered[start : start + GROUP_MAX])
 

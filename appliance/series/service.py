@@ -123,11 +123,15 @@ class Series:
 
     # -- samples
 
-    async def append(self, sample: SampleLike, *, within: Within | None = None) -> Reading:
+    async def append(
+        self, sample: SampleLike, *, within: Within | None = None, patience_seconds: float = 0.0
+    ) -> Reading:
         """Store a sample durably and return it with its rates; see `append_all`."""
-        return (await self.append_all((sample,), within=within))[0]
+        return (await self.append_all((sample,), within=within, patience_seconds=patience_seconds))[0]
 
-    async def append_all(self, samples: Sequence[SampleLike], *, within: Within | None = None) -> list[Reading]:
+    async def append_all(
+        self, samples: Sequence[SampleLike], *, within: Within | None = None, patience_seconds: float = 0.0
+    ) -> list[Reading]:
         """Store samples durably, all or none, and return each with its rates.
 
         Numbers that no device can mean (not-a-number, negative totals, beyond 2^53) count as not reported. A second
@@ -135,6 +139,7 @@ class Series:
 
         :param within: writes what belongs to the samples in the same transaction, such as a caller's own row; like
             every write function it may run twice and touches nothing but its connection. What it raises undoes all.
+        :param patience_seconds: how long they may wait for others to share their commit; see `Database.write`.
         :raises BadInput: its time is too far ahead or behind, or a device has no usable name; ``field`` says which.
         :raises TooLarge: more devices than a host has.
         :raises StorageFailed: the database cannot take it now.
@@ -164,7 +169,7 @@ class Series:
                 readings.append(reading)
                 self._remember(reading, row, one)
 
-        await self.database.write(write, on_commit=remember)
+        await self.database.write(write, on_commit=remember, patience_seconds=patience_seconds)
         return readings
 
     def _check_time(self, at_unix_us: int) -> None:

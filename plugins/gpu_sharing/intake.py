@@ -19,6 +19,8 @@ from .wire.reports import SHUTDOWN, AgentStatusReportRequest, GpuStatus, WorkerS
 log = structlog.get_logger(__name__)
 
 FUTURE_US: Final = 60_000_000
+PATIENCE_SECONDS: Final = 0.1
+"""How long an agent, which reports every 30 s, waits for others whose figures are stored with its own."""
 
 
 @define(eq=False)
@@ -117,7 +119,7 @@ class Intake:
         told = at_unix_us if found.taken_at_unix_ms is None else found.taken_at_unix_ms * 1000
         sample = sample_of(agent, found, told if told <= now + FUTURE_US else now)
         try:
-            await self.core.series.append(sample)
+            await self.core.series.append(sample, patience_seconds=PATIENCE_SECONDS)
         except ApplianceError as error:  # older than what is kept, or the disk is full: the report itself counts
             log.warning("agent.figures_not_kept", agent=agent.agent_id, reason=error.message)
 
