@@ -62,7 +62,7 @@ next:
     jmp next
 ready:
     mov edi, 1
-    lea rsi, [rip + word]
+    lea rsi, [rip + said]
     mov edx, 6
     mov eax, 1
     syscall
@@ -75,7 +75,7 @@ fail:
     mov edi, eax
     mov eax, 60
     syscall
-word:
+said:
     .ascii "ready\\n"
     .p2align 3
 table:
@@ -89,7 +89,7 @@ CODE: Final = bytes.fromhex(
     "4189c589c7488d73084489e2b8010000000f0585c0784b"  # write
     "4489ef488db42400f0ffffba000c000031c00f0585c07833"  # read
     "8b842410f0ffff85c078284a8d5c2308eb9f"  # the kernel's verdict; next
-    "bf01000000488d3502000000ba06000000b8010000000f05"  # ready
+    "bf01000000488d3520000000ba06000000b8010000000f05"  # ready
     "b8220000000f05ebf7"  # rest
     "f7d889c7b83c0000000f05"  # fail
     "72656164790a660f1f440000"  # the word, and padding
