@@ -112,12 +112,11 @@ async def test_patient_writes_are_stored_when_the_database_closes(
     tmp_path: Path, mock_clock: trio.testing.MockClock
 ) -> None:
     done: list[Any] = []
-    async with trio.open_nursery() as nursery:
-        async with Database.open(tmp_path / "closing.db") as database:
-            await database.write(lambda conn: conn.execute("CREATE TABLE entry (id INTEGER PRIMARY KEY, name TEXT)"))
-            writers = Writers(database, nursery)
-            await writers.start("last")
-            done = writers.done
+    async with trio.open_nursery() as nursery, Database.open(tmp_path / "closing.db") as database:
+        await database.write(lambda conn: conn.execute("CREATE TABLE entry (id INTEGER PRIMARY KEY, name TEXT)"))
+        writers = Writers(database, nursery)
+        await writers.start("last")
+        done = writers.done
     assert done == ["last"]
 
 
