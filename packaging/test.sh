@@ -9,8 +9,10 @@ cd "$(dirname "$0")/.."
 . packaging/environment.sh
 
 marks="not long"
+profile=quick
 if [ "${1:-}" = --long ]; then
-    marks=""
+    marks="(long or not long)"
+    profile=long
     shift
 fi
 
@@ -58,20 +60,36 @@ say "types"
 say "building"
 build
 
+# tests NAME COMMAND...: run pytest by a command of the environment's Python; what it says goes to build/NAME.log, the
+# time of each test to build/NAME.xml, its status to build/NAME.status.
+tests() {
+    name=$1
+    shift
+    status=0
+    "$venv/bin/python" -m "$@" --hypothesis-profile="$profile" --junitxml="build/$name.xml" \
+        </dev/null >"build/$name.log" 2>&1 || status=$?
+    echo "$status" >"build/$name.status"
+}
+
 say "tests"
-rm -f .coverage
 mkdir -p build
-status=0
-# A pipe has the status of its last command, so pytest's own goes through a file.
-{
-    "$venv/bin/coverage" run -m pytest -m "$marks" "$@" </dev/null 2>&1 || status=$?
-    echo "$status" >build/pytest.status
-} | tee build/pytest.log
-status=$(cat build/pytest.status)
-summary=$(tail -n 1 build/pytest.log)
-if [ "$status" != 0 ]; then
-    failed="$failed tests"
-elif [ $# = 0 ]; then
+rm -f .coverage build/*.status
+if [ $# != 0 ]; then
+    halves=chosen
+    tests chosen pytest -m "$marks" "$@"
+    cat build/chosen.log
+else
+    # Side by side: those in this process, whose coverage counts, and those that wait for other processes.
+    halves="inside outside"
+    tests inside coverage run -m pytest -m "$marks and not zipapp and not browser" &
+    tests outside pytest -m "$marks and (zipapp or browser)"
+    wait
+    cat build/inside.log build/outside.log
+fi
+for half in $halves; do
+    [ "$(cat "build/$half.status")" = 0 ] || failed="$failed tests-$half"
+done
+if [ $# = 0 ] && [ "$(cat build/inside.status)" = 0 ]; then
     # The floor holds for the whole suite only.
     "$venv/bin/coverage" report --skip-covered --skip-empty >build/coverage.txt || failed="$failed coverage"
     tail -n 3 build/coverage.txt
@@ -82,5 +100,7 @@ if [ -z "$failed" ]; then
 else
     say "FAILED:$failed"
 fi
-echo "$summary"
+for half in $halves; do
+    tail -n 1 "build/$half.log"
+done
 [ -z "$failed" ]

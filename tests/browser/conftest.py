@@ -13,6 +13,16 @@ from tests.conftest import PATIENCE_MS
 ARTIFACTS = ROOT / "tests" / "artifacts"
 CONFIG = "[devices]\nsample_seconds = 0.5\n"
 
+SCREENS = [
+    (1280, "light"),
+    (360, "dark"),
+    *(
+        pytest.param(*each, marks=pytest.mark.long)
+        for each in ((1280, "dark"), (390, "light"), (390, "dark"), (360, "light"))
+    ),
+]
+"""Widths and colour schemes in which a page must fit; the first two have every width rule and every colour."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent

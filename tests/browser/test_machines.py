@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
 
-from tests.browser.conftest import ARTIFACTS, Watched, log_in, shoot
+from tests.browser.conftest import ARTIFACTS, SCREENS, Watched, log_in, shoot
 from tests.browser.machine_agent import HOSTILE, Agent
 from tests.browser.served import Served
 
@@ -394,6 +394,7 @@ def test_id_in_two_pools_asks_which_one_is_meant(logged_in: Page, site: Served, 
     expect(row(logged_in, box)).to_be_visible()
 
 
+@pytest.mark.long
 def test_expired_machine_shows_no_old_figures_and_a_lost_connection_is_told_and_ends(page: Page, fresh: Served) -> None:
     fresh.set_up()
     log_in(page, fresh)
@@ -468,8 +469,7 @@ def test_long_list_is_shown_in_parts(logged_in: Page, site: Served, box: Agent) 
     expect(logged_in.locator('a[href^="/ui/machines/0000018f?"]')).to_be_visible()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390, 360])
+@pytest.mark.parametrize(("width", "scheme"), SCREENS)
 def test_pages_fit_their_screen_with_readable_text(
     browser: Browser, site: Served, box: Agent, scheme: str, width: int
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.browser.conftest import Watched, log_in, shoot
+from tests.browser.conftest import SCREENS, Watched, log_in, shoot
 from tests.browser.served import Served
 
 GPU = "GPU 0, Scripted H200"
@@ -153,8 +153,7 @@ def test_session_that_ends_while_watching_leads_to_login(
     expect(logged_in.get_by_text("Your session has ended.")).to_be_visible(timeout=45_000)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize(("width", "scheme"), SCREENS)
 def test_overview_fits_its_screen_in_both_schemes(browser: Browser, site: Served, scheme: str, width: int) -> None:
     dark = scheme == "dark"
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light")

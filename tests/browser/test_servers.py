@@ -12,7 +12,7 @@ from attrs import frozen
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from tests.browser import agent
-from tests.browser.conftest import Watched, log_in, shoot
+from tests.browser.conftest import SCREENS, Watched, log_in, shoot
 from tests.browser.served import Served
 
 HOUR = 3600
@@ -337,6 +337,7 @@ def test_user_is_offered_their_own_servers_only(logged_in: Page, site: Served, b
     expect(row(logged_in, own).get_by_role("button")).to_have_count(3)
 
 
+@pytest.mark.long
 def test_silent_server_says_for_how_long_and_shows_no_old_figures_as_new(page: Page, fresh: Served) -> None:
     fresh.set_up()
     fresh.stop()
@@ -370,8 +371,7 @@ def test_page_says_so_when_nothing_monitors_servers(page: Page, fresh: Served) -
     expect(page.get_by_text("The plugin metrics_ingest, which monitors servers, is not running")).to_be_visible()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize(("width", "scheme"), SCREENS)
 def test_pages_fit_their_screen_with_readable_text(
     browser: Browser, site: Served, box: Box, scheme: str, width: int
 ) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
-from tests.browser.conftest import ARTIFACTS, Watched, log_in, serving, shoot
+from tests.browser.conftest import ARTIFACTS, SCREENS, Watched, log_in, serving, shoot
 from tests.browser.served import Served
 from tests.browser.sharing import (
     CONFIG,
@@ -427,6 +427,7 @@ def test_link_and_page_are_gone_while_the_plugin_is_off(page: Page, fresh: Serve
     expect(page.get_by_text("The plugin gpu_sharing, which shares GPUs, is not running")).to_be_visible()
 
 
+@pytest.mark.long
 def test_lost_connection_is_told_and_ends(page: Page, fresh: Served) -> None:
     fresh.set_up()
     log_in(page, fresh)
@@ -471,8 +472,7 @@ def test_long_list_is_shown_in_parts(logged_in: Page, site: Served) -> None:
     expect(rows(logged_in, "Shares").nth(3)).to_contain_text("no free port in 20000-29999")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390, 360])
+@pytest.mark.parametrize(("width", "scheme"), SCREENS)
 def test_page_fits_its_screen_with_readable_text(
     browser: Browser, site: Served, box: SharingAgent, scheme: str, width: int
 ) -> None:

@@ -38,13 +38,21 @@ def _newest(path: Path) -> float:
 def built_file(folder: Path) -> Path:
     """Put the file to test into ``folder``.
 
-    It is the one that APPLIANCE_TEST_PYZ names (a release, say), else what dist/ has if this tree has not changed
-    since, else one built now.
+    It is the one that APPLIANCE_TEST_PYZ names (a release, say), else that of this tree.
     """
+    given = os.environ.get("APPLIANCE_TEST_PYZ")
+    if not given:
+        return file_of_this_tree(folder)
     output = folder / "appliance.pyz"
-    if given := os.environ.get("APPLIANCE_TEST_PYZ"):
-        shutil.copy2(given, output)
-    elif SHIPPED.is_file() and all(_newest(ROOT / name) < SHIPPED.stat().st_mtime for name in SOURCES):
+    shutil.copy2(given, output)
+    output.chmod(0o755)
+    return output
+
+
+def file_of_this_tree(folder: Path) -> Path:
+    """Put the file of this tree into ``folder``: what dist/ has if nothing has changed since, else one built now."""
+    output = folder / "appliance.pyz"
+    if SHIPPED.is_file() and all(_newest(ROOT / name) < SHIPPED.stat().st_mtime for name in SOURCES):
         shutil.copy2(SHIPPED, output)  # another build may replace it while we run
     else:
         command = [sys.executable, str(ROOT / "packaging/build_zipapp.py"), "--output", str(output)]

@@ -76,12 +76,12 @@ def lose_nothing(one: Product, kills: int) -> None:
         writers = [Writer(one.port, bearer, number, enough) for number in range(WRITERS)]
         for writer in writers:
             writer.start()
-        assert enough.wait(20)
+        assert enough.wait(60)
         Event().wait(chance.uniform(0, 0.2))  # the kill falls anywhere in a group commit
         one.process.send_signal(signal.SIGKILL)
         one.end()
         for writer in writers:
-            writer.join(20)
+            writer.join(60)
             assert writer.refused == []
             acknowledged |= writer.acknowledged
         one.start()

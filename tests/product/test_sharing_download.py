@@ -185,9 +185,9 @@ def test_browser_opens_a_shared_service_once_its_link_was_followed_and_until_it_
     with browser.new_context() as context:
         early = context.new_page()  # Chromium's own page about the failure would come in the way of the next visit
         with pytest.raises(Error, match=r"net::ERR_(CONNECTION|SOCKET)_"):
-            early.goto(url, timeout=15_000)
+            early.goto(url, timeout=30_000)
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(30_000)
         page.goto(f"{sharing.base}/s/{made['short_code']}")
         page.get_by_role("button", name="Open the share").click()
         expect(page.get_by_text(made["connection_url"])).to_be_visible()

@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 from attrs import frozen
 
+from tests.product.served import file_of_this_tree
+
 ROOT = Path(__file__).resolve().parents[2]
 SUPPORTED = ("3.11", "3.12", "3.13")
 STRANGER_UID = 61234
@@ -59,10 +61,7 @@ def bootstrap() -> ModuleType:
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file as it is shipped, built from this tree."""
-    output = tmp_path_factory.mktemp("dist") / "appliance.pyz"
-    command = [sys.executable, str(ROOT / "packaging/build_zipapp.py"), "--output", str(output)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return output
+    return file_of_this_tree(tmp_path_factory.mktemp("dist"))
 
 
 def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
@@ -89,12 +88,23 @@ def interpreters() -> dict[str, str]:
 INTERPRETERS = interpreters()
 
 
+def interpreter(version: str) -> str:
+    """Return an interpreter of a version; one that this machine lacks is a skip that says so."""
+    if version not in INTERPRETERS:
+        pytest.skip(f"no Python {version} on this machine")
+    return INTERPRETERS[version]
+
+
 @pytest.fixture(params=SUPPORTED)
 def python(request: pytest.FixtureRequest) -> str:
-    """Each supported interpreter in turn; a version this machine lacks is a skip that says so."""
-    if request.param not in INTERPRETERS:
-        pytest.skip(f"no Python {request.param} on this machine")
-    return INTERPRETERS[request.param]
+    """Each supported interpreter in turn."""
+    return interpreter(request.param)
+
+
+@pytest.fixture(params=[SUPPORTED[0], *(pytest.param(version, marks=pytest.mark.long) for version in SUPPORTED[1:])])
+def one_python(request: pytest.FixtureRequest) -> str:
+    """The oldest supported interpreter, and under ``--long`` the others: for what no version of Python changes."""
+    return interpreter(request.param)
 
 
 @frozen(kw_only=True)

@@ -25,18 +25,17 @@ def build_in(checkout: Path, umask: str) -> bytes:
     return (checkout / "dist/appliance.pyz").read_bytes()
 
 
-def test_same_sources_give_the_same_bytes_in_any_folder_at_any_time(tmp_path: Path) -> None:
-    ours, theirs = tmp_path / "ours", tmp_path / "deeper/theirs"
+def test_same_sources_give_the_same_bytes_in_any_folder_at_any_time(built: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "deeper/theirs"
     skip = shutil.ignore_patterns("__pycache__")
-    for name in ("appliance", "plugins", "packaging"):
-        shutil.copytree(ROOT / name, ours / name, ignore=skip)
-    shutil.copy(ROOT / "zipapp.spec", ours)
     # Other times, other modes, other order in the directory, and what running from the checkout leaves in it.
-    shutil.copytree(ours, theirs, copy_function=shutil.copyfile)
+    for name in ("plugins", "packaging", "appliance"):
+        shutil.copytree(ROOT / name, theirs / name, ignore=skip, copy_function=shutil.copyfile)
+    shutil.copyfile(ROOT / "zipapp.spec", theirs / "zipapp.spec")
     (theirs / "appliance/__pycache__").mkdir()
     (theirs / "appliance/__pycache__/clock.cpython-311.pyc").write_bytes(b"x")
     (theirs / "appliance/.clock.py.swp").write_bytes(b"x")
-    assert build_in(ours, "022") == build_in(theirs, "077")
+    assert build_in(theirs, "077") == built.read_bytes()
 
 
 def test_file_is_executable_and_names_its_interpreter(built: Path) -> None:
@@ -98,14 +97,14 @@ def processor_seconds(act: Callable[[], object]) -> float:
 # Loading the server as well would cost at least 12 starts more.
 @pytest.mark.parametrize(("argument", "starts"), [("--version", 6), ("--help", 16)])
 def test_answer_costs_no_more_than_some_starts_of_python_once_unpacked(
-    warm: Variant, python: str, argument: str, starts: int
+    warm: Variant, one_python: str, argument: str, starts: int
 ) -> None:
-    assert warm.run(python, "--help").returncode == 0
+    assert warm.run(one_python, "--help").returncode == 0
     # The cheapest of several, in turns: a crowded machine makes both dearer, and neither cheaper.
     bare = ours = 9.0
     for _ in range(7):
-        bare = min(bare, processor_seconds(lambda: run([python, "-I", "-c", "pass"])))
-        ours = min(ours, processor_seconds(lambda: warm.run(python, argument)))
+        bare = min(bare, processor_seconds(lambda: run([one_python, "-I", "-c", "pass"])))
+        ours = min(ours, processor_seconds(lambda: warm.run(one_python, argument)))
     assert ours < starts * bare, f"{argument} cost {ours * 1000:.0f} ms, a bare start {bare * 1000:.0f} ms"
 
 

@@ -27,8 +27,8 @@ def other_python(version: str) -> str:
 
 
 @pytest.mark.parametrize("version", ["3.6", "3.7", "3.8", "3.9", "3.10", "3.14"])
-def test_unsupported_python_gets_one_line_naming_one_that_is_here(vary: Vary, python: str, version: str) -> None:
-    found = str(Path(python).parent)
+def test_unsupported_python_gets_one_line_naming_one_that_is_here(vary: Vary, one_python: str, version: str) -> None:
+    found = str(Path(one_python).parent)
     done = vary().run(other_python(version), "serve", env={"PATH": found})
     assert done.returncode == 1
     assert done.stdout == ""

@@ -54,9 +54,9 @@ def test_every_dependency_comes_from_the_unpacked_tree(warm: Variant, python: st
     assert {name for name, file in seen["files"].items() if not file.startswith(str(tree))} == set()
 
 
-def test_three_simultaneous_cold_starts_all_run_and_leave_one_tree(vary: Vary, python: str, cache: Path) -> None:
+def test_three_simultaneous_cold_starts_all_run_and_leave_one_tree(vary: Vary, one_python: str, cache: Path) -> None:
     variant = vary(whole=True)
-    command = [python, str(variant.path), "probe"]
+    command = [one_python, str(variant.path), "probe"]
     starts = [
         subprocess.Popen(
             command, env=variant.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
@@ -88,10 +88,10 @@ def run_beside_hostile_packages(variant: Variant, python: str, scene: Path, *fla
 
 @pytest.mark.parametrize("flags", [(), ("-I",)], ids=["plain", "isolated"])
 def test_hostile_packages_on_pythonpath_and_in_the_current_folder_do_not_win(
-    warm: Variant, python: str, scene: Path, flags: tuple[str, ...]
+    warm: Variant, one_python: str, scene: Path, flags: tuple[str, ...]
 ) -> None:
-    warm.probe(python)
-    run_beside_hostile_packages(warm, python, scene, *flags)
+    warm.probe(one_python)
+    run_beside_hostile_packages(warm, one_python, scene, *flags)
 
 
 def test_hostile_packages_do_not_win_while_the_file_unpacks(vary: Vary, python: str, scene: Path) -> None:
@@ -104,12 +104,11 @@ def test_hostile_packages_in_the_personal_site_folder_do_not_win(vary: Vary, pyt
     assert not any(".local" in entry for entry in vary().probe(python)["path"])
 
 
-def test_modules_imported_before_the_start_are_forgotten(vary: Vary, python: str, scene: Path) -> None:
+def test_modules_imported_before_the_start_are_forgotten(warm: Variant, one_python: str, scene: Path) -> None:
     # As a .pth file or a sitecustomize of the host does it.
     (scene / "early").mkdir()
     (scene / "early/sitecustomize.py").write_text("import sys, types\nsys.modules['plugins'] = types.ModuleType('x')\n")
-    variant = vary(whole=True)
-    seen = variant.probe(python, env=variant.environment | {"PYTHONPATH": str(scene / "early")})
+    seen = warm.probe(one_python, env=warm.environment | {"PYTHONPATH": str(scene / "early")})
     assert seen["files"]["plugins"].endswith("/plugins/__init__.py")
 
 
@@ -137,11 +136,11 @@ def test_file_runs_from_another_folder_by_a_relative_path(vary: Vary, python: st
     assert done.returncode == 0, done.stderr
 
 
-def test_file_starts_without_any_network(warm: Variant, python: str) -> None:
+def test_file_starts_without_any_network(warm: Variant, one_python: str) -> None:
     unshare = shutil.which("unshare")
     if not unshare or run([unshare, "-n", "true"]).returncode:
         pytest.skip("this process may not make a network namespace")
-    assert run([unshare, "-n", python, str(warm.path), "probe"], env=warm.environment).returncode == 0
+    assert run([unshare, "-n", one_python, str(warm.path), "probe"], env=warm.environment).returncode == 0
 
 
 def test_file_runs_without_any_environment(vary: Vary, python: str) -> None:
@@ -149,8 +148,8 @@ def test_file_runs_without_any_environment(vary: Vary, python: str) -> None:
     variant.probe(python, env={} if os.geteuid() == 0 else {"HOME": variant.environment["HOME"]})
 
 
-def test_usage_error_keeps_its_exit_status(warm: Variant, python: str) -> None:
-    done = warm.run(python, "no-such-command")
+def test_usage_error_keeps_its_exit_status(warm: Variant, one_python: str) -> None:
+    done = warm.run(one_python, "no-such-command")
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
 

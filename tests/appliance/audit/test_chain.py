@@ -1,7 +1,7 @@
 """The hash chain, on its own: any change, removal or cut is found, and named where it is."""
 
 from attrs import evolve
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.audit.chain import GENESIS, AuditEntry, AuditProblem, ChainedEntry, Head, Walk, entry_hash
@@ -10,8 +10,6 @@ TEXTS = ("who_kind", "who_subject", "who_name", "action", "object", "detail", "r
 
 contents = st.fixed_dictionaries({name: st.text(max_size=8) for name in TEXTS} | {"at_unix_us": st.integers(0, 2**62)})
 logs = st.lists(contents, min_size=1, max_size=12)
-
-SETTINGS = settings(max_examples=40, deadline=None)
 
 
 def chained(log: list[dict[str, object]]) -> list[ChainedEntry]:
@@ -34,7 +32,6 @@ def judged(chain: list[ChainedEntry], head: Head | None, anchor: Head | None = N
     return walk.end(head=head, anchor=anchor)
 
 
-@SETTINGS
 @given(logs)
 def test_whole_chain_has_no_problem(log: list[dict[str, object]]) -> None:
     chain = chained(log)
@@ -42,7 +39,6 @@ def test_whole_chain_has_no_problem(log: list[dict[str, object]]) -> None:
         assert judged(chain, head_of(chain), anchor) is None
 
 
-@SETTINGS
 @given(logs, st.data())
 def test_changed_field_is_found_at_its_entry(log: list[dict[str, object]], data: st.DataObject) -> None:
     chain = chained(log)
@@ -56,7 +52,6 @@ def test_changed_field_is_found_at_its_entry(log: list[dict[str, object]], data:
     assert (problem.kind, problem.entry_id) == ("changed", place + 1)
 
 
-@SETTINGS
 @given(logs, st.data())
 def test_entry_rewritten_with_a_fitting_hash_is_found_at_the_next(
     log: list[dict[str, object]], data: st.DataObject
@@ -72,7 +67,6 @@ def test_entry_rewritten_with_a_fitting_hash_is_found_at_the_next(
     assert (problem.kind, problem.entry_id) == (("unsealed", place + 1) if last else ("changed", place + 2))
 
 
-@SETTINGS
 @given(st.lists(contents, min_size=2, max_size=12), st.data())
 def test_removed_entries_are_named(log: list[dict[str, object]], data: st.DataObject) -> None:
     chain = chained(log)
@@ -84,7 +78,6 @@ def test_removed_entries_are_named(log: list[dict[str, object]], data: st.DataOb
     assert (problem.kind, problem.entry_id) == ("removed", first + 1)
 
 
-@SETTINGS
 @given(logs, st.data())
 def test_entries_cut_off_the_end_are_named(log: list[dict[str, object]], data: st.DataObject) -> None:
     chain = chained(log)
@@ -95,7 +88,6 @@ def test_entries_cut_off_the_end_are_named(log: list[dict[str, object]], data: s
         assert (problem.kind, problem.entry_id) == ("truncated", len(left) + 1)
 
 
-@SETTINGS
 @given(logs)
 def test_log_written_anew_from_the_beginning_is_betrayed_by_the_anchor(log: list[dict[str, object]]) -> None:
     chain = chained(log)
@@ -105,7 +97,6 @@ def test_log_written_anew_from_the_beginning_is_betrayed_by_the_anchor(log: list
     assert problem.kind == "changed"
 
 
-@SETTINGS
 @given(contents, contents)
 def test_different_entries_have_different_hashes(one: dict[str, object], other: dict[str, object]) -> None:
     first, second = chained([one])[0], chained([other])[0]

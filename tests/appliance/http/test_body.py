@@ -8,7 +8,7 @@ import attrs
 import pytest
 from attrs import Factory, field, frozen
 from attrs.validators import ge, max_len
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.errors import BadInput
@@ -176,7 +176,6 @@ NAMES = ["gpus", "whole", "part", "text", "flag", "tags"]
 
 
 @given(body=st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=4))
-@settings(max_examples=400, deadline=None)
 def test_fast_and_strict_reader_give_the_same_verdict(body: dict[str, Any]) -> None:
     data = json.dumps(body).encode()
     verdicts: list[Any] = []
@@ -189,7 +188,6 @@ def test_fast_and_strict_reader_give_the_same_verdict(body: dict[str, Any]) -> N
 
 
 @given(data=st.binary(max_size=200))
-@settings(max_examples=300, deadline=None)
 def test_any_bytes_are_a_model_or_bad_input(data: bytes) -> None:
     for reader in (LENIENT, STRICT):
         with suppress(BadInput):

@@ -2,7 +2,7 @@
 
 import pytest
 from attrs import evolve
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -194,10 +194,8 @@ class Ledgers(RuleBasedStateMachine):
 
 
 TestLedgers = Ledgers.TestCase
-TestLedgers.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**16), st.floats(0.001, LEASE_MAX_SECONDS))
 def test_lease_ends_when_it_should(now: int, seconds: float) -> None:
     assert abs(lease_end(now, seconds) - now - seconds * SECOND) <= 1

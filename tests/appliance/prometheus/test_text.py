@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.prometheus.text import Figures, escaped, family, labelled, number, text_of
@@ -13,7 +13,6 @@ texts = st.text(max_size=30) | st.sampled_from(['"', "\\", "\n", 'a"b\\c\nd', "\
 numbers = st.none() | st.floats() | st.integers(-(2**70), 2**70) | st.booleans()
 
 
-@settings(deadline=None)
 @given(st.dictionaries(texts, numbers, max_size=8))
 def test_any_label_and_any_number_is_read_back_as_it_was(values: dict[str, float | None]) -> None:
     figures = Figures()
@@ -28,7 +27,6 @@ def test_any_label_and_any_number_is_read_back_as_it_was(values: dict[str, float
     assert all(same(each.value, reported[each.labels["label"]]) for each in read.samples)
 
 
-@settings(deadline=None)
 @given(st.lists(st.none() | st.floats(allow_nan=False, allow_infinity=False) | st.integers(0, 2**63), max_size=8))
 def test_a_column_is_read_back_without_what_is_not_reported(values: list[float | None]) -> None:
     labels = [labelled(device=str(place)) for place in range(len(values))]

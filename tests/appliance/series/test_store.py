@@ -24,11 +24,11 @@ TIERS = (
 RAW = "SELECT * FROM series_raw ORDER BY series_id, at_unix_us"
 
 
-def a_day() -> list[HostSample]:
-    """A day of one host: irregular, with gaps, a reboot, a GPU and a disk that come and go."""
+def half_a_day() -> list[HostSample]:
+    """Half a day of one host: irregular, with gaps, a reboot, a GPU and a disk that come and go."""
     random, box = Random(7), Box(3)
-    at, found = START, list[HostSample]()
-    while at < START + 86_400 * SECOND:
+    at, found = START + 4 * 3600 * SECOND, list[HostSample]()
+    while at < START + 16 * 3600 * SECOND:
         hour = (at - START) // (3600 * SECOND)
         box.gpus = 3 if 5 <= hour < 9 else 2
         changes: dict[str, object] = {}
@@ -37,7 +37,7 @@ def a_day() -> list[HostSample]:
         if hour >= 14:  # the box has been started again: totals begin anew
             changes["disks"] = (DiskSample(device="sda", read_bytes_total=(at - START) // SECOND - 50_000),)
         found.append(box.sample(at, **changes))
-        at += random.choice([5, 9, 10, 11, 12, 20]) * SECOND + random.randrange(SECOND)
+        at += random.choice([5, 9, 10, 11, 12, 60]) * SECOND + random.randrange(SECOND)
         if random.random() < 0.002:
             at += random.randrange(1000) * SECOND
     return found
@@ -70,7 +70,7 @@ async def crash(path: Path, into: Path, samples: Sequence[HostSample]) -> None:
 
 
 async def test_shuffled_day_gives_byte_equal_tiers_with_a_restart_and_a_crash_in_the_middle(tmp_path: Path) -> None:
-    day = a_day()
+    day = half_a_day()
     await fill(tmp_path / "ordered.db", day)
     shuffled = day.copy()
     Random(5).shuffle(shuffled)
@@ -80,14 +80,14 @@ async def test_shuffled_day_gives_byte_equal_tiers_with_a_restart_and_a_crash_in
     await fill(tmp_path / "second.db", shuffled[2 * third :])
 
     ordered = dump(tmp_path / "ordered.db", TIERS)
-    assert len(ordered) > 5000
+    assert len(ordered) > 2000
     assert {tier for _, tier, *_ in ordered} == {0, 1, 2, 3}
     assert dump(tmp_path / "second.db", TIERS) == ordered
     assert dump(tmp_path / "second.db", RAW) == dump(tmp_path / "ordered.db", RAW)
 
 
 async def test_ordered_day_needs_no_flush_when_it_is_cut_off(tmp_path: Path) -> None:
-    day = a_day()[:1500]
+    day = half_a_day()[:1500]
     await fill(tmp_path / "whole.db", day)
     await crash(tmp_path / "cut.db", tmp_path / "again.db", day[:777])
     await fill(tmp_path / "again.db", day[777:])

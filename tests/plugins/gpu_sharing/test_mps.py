@@ -73,7 +73,12 @@ class Serving:
 
 
 def daemons(device: MpsDevice, **changes: Any) -> Mps:
-    quick: dict[str, Any] = {"linger_seconds": 0.3, "ready_seconds": 5.0, "ask_seconds": 0.3, "backoff_seconds": (0.3,)}
+    quick: dict[str, Any] = {
+        "linger_seconds": 0.3,
+        "ready_seconds": 30.0,
+        "ask_seconds": 0.3,
+        "backoff_seconds": (0.3,),
+    }
     return Mps(device.folder / "own", "instance-1", run_folder=device.run, **quick | changes)
 
 
@@ -155,6 +160,7 @@ async def test_daemon_that_ends_is_started_again_and_its_servers_do_not_stay(dev
         assert not is_alive(start["server"])
 
 
+@pytest.mark.long
 async def test_daemon_that_does_not_answer_any_more_is_replaced(device: MpsDevice) -> None:
     async with serving(device) as here:
         await here.ready(worker())

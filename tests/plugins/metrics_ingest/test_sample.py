@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.devices import SERIES
@@ -562,7 +562,6 @@ def changed_bodies(draw: st.DrawFn) -> bytes:
     return json.dumps(whole, ensure_ascii=draw(st.booleans())).encode("utf-8", "surrogatepass")
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(changed_bodies())
 def test_both_ways_of_reading_agree_on_changed_values(data: bytes) -> None:
     assert outcome(data, leniently=False) == outcome(data, leniently=True)
@@ -602,7 +601,6 @@ def test_both_ways_of_reading_agree_on_damaged_bytes() -> None:
     assert 100 < taken < 2900  # the test sees both kinds
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.from_regex(rb"-?(0|[1-9][0-9]{0,25})(\.[0-9]{1,25})?([eE][-+]?[0-9]{1,3})?", fullmatch=True))
 def test_both_ways_of_reading_agree_on_every_number(number: bytes) -> None:
     data = b'{"cpu_load_1":%b,"process_count":%b,"fans":[{"label":"a","speed_rpm":%b}]}' % (number, number, number)
