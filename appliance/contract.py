@@ -19,6 +19,7 @@ from appliance.licenses import Licenses
 from appliance.notices import Notices
 from appliance.people.store import People
 from appliance.prometheus import ScrapedHost
+from appliance.scheduler.service import Scheduler
 from appliance.series.service import Series
 from appliance.service import Service
 from appliance.surface import BoundSurface, Call, Cookie
@@ -37,6 +38,8 @@ class Core:
     series: Series
     inventory: Inventory
     ledger: Ledger
+    scheduler: Scheduler
+    """Container tasks: submits, places, watches and ends them."""
     credentials: Credentials
     people: People
     audit: Audit

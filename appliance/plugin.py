@@ -80,6 +80,12 @@ from appliance.notices import Notice, Notices
 from appliance.prometheus import ScrapedHost
 from appliance.rate import Rate
 from appliance.scheduler.capacity import EngineOffer, GpuCapacity, HostCapacity
+from appliance.scheduler.explain import Explanation
+from appliance.scheduler.placement import Reason
+from appliance.scheduler.records import JobRecord
+from appliance.scheduler.runtimes import Runtime
+from appliance.scheduler.schedules import Schedule
+from appliance.scheduler.service import Scheduler
 from appliance.series.flatten import SampleLike, model_of
 from appliance.series.rates import Rates
 from appliance.series.service import Reading
@@ -152,6 +158,7 @@ __all__ = [
     "Event",
     "Events",
     "Exit",
+    "Explanation",
     "FanSample",
     "File",
     "Forbidden",
@@ -167,6 +174,7 @@ __all__ = [
     "HostCapacity",
     "HostSample",
     "Job",
+    "JobRecord",
     "JobState",
     "Kind",
     "Lagged",
@@ -202,10 +210,14 @@ __all__ = [
     "Rates",
     "Readiness",
     "Reading",
+    "Reason",
     "Redirect",
     "RetryRule",
     "Role",
+    "Runtime",
     "SampleLike",
+    "Schedule",
+    "Scheduler",
     "ScrapedHost",
     "ServerEvent",
     "Service",

@@ -25,10 +25,12 @@ from appliance.backends import DeviceBackend, DeviceEvent, DeviceReading
 from appliance.clock import Now, unix_now_us
 from appliance.credentials.kinds import Kind, Role
 from appliance.devices import Gpu, GpuSample
+from appliance.engines import TaskEngine
 from appliance.host import Host
 from appliance.people.passwords import Passwords
 from appliance.run import Options, Running, run_appliance
 from appliance.run.failures import leaves
+from appliance.scripted_engine import ScriptedAttempt, ScriptedEngine
 from appliance.systemd import Notifier
 
 GIB = 2**30
@@ -199,6 +201,7 @@ async def running(
     config: str = "",
     plugins: Mapping[str, str] | None = None,
     backends: Sequence[DeviceBackend] | None = (),
+    engines: Sequence[TaskEngine] | None = (),
     environment: Mapping[str, str] | None = None,
     listen: tuple[str, ...] = ("127.0.0.1:0",),
     now: Now = unix_now_us,
@@ -211,6 +214,7 @@ async def running(
     :param config: the text of its configuration file; it can be changed and reloaded.
     :param plugins: source text by name, dropped into the plugins folder.
     :param backends: device backends; ``None`` asks the plugins for theirs, as a real start does.
+    :param engines: task engines; ``None`` asks the plugins for theirs, as a real start does.
     :param listen: empty to let the configuration say where to listen.
     :param inline: run the database in the calling thread, for tests under a mock clock.
     """
@@ -237,6 +241,7 @@ async def running(
         inline_database=inline,
         passwords=Passwords(hasher=PasswordHasher(time_cost=1, memory_cost=8, parallelism=1), inline=inline),
         backends=backends,
+        engines=engines,
     )
     try:
         async with trio.open_nursery() as nursery:
@@ -287,3 +292,18 @@ def _unix(path: Path) -> http.client.HTTPConnection:
     connection.sock.settimeout(10)
     connection.sock.connect(str(path))
     return connection
+
+
+__all__ = [
+    "GIB",
+    "PASSWORD",
+    "Reply",
+    "RunningAppliance",
+    "ScriptedAttempt",
+    "ScriptedBackend",
+    "ScriptedEngine",
+    "SteppingClock",
+    "running",
+    "scripted_gpus",
+    "until",
+]

@@ -100,7 +100,12 @@ class Inventory:
         self._hosts: dict[str, KnownHost] = {}
         self._gpus: dict[str, KnownGpu] = {}
         self._aliases: dict[tuple[str, str], str] = {}
+        self._watchers: list[Callable[[], None]] = []
         database.read_now(self._load)
+
+    def watch(self, tell: Callable[[], None]) -> None:
+        """Call ``tell`` whenever GPUs come, go or change, or marks do; it must not block or raise."""
+        self._watchers.append(tell)
 
     def hosts(self) -> list[KnownHost]:
         """Return every known host, ordered by id."""
@@ -278,6 +283,7 @@ class Inventory:
         for gpu in gpus:
             before = self._gpus.get(gpu.gpu_id)
             self._gpus[gpu.gpu_id] = gpu if before is None else evolve(gpu, marks=before.marks)
+        self._tell()
 
     def _link(self, key: tuple[str, str], host_id: str) -> None:
         before = self._hosts.get(self._aliases.get(key, ""))
@@ -300,6 +306,11 @@ class Inventory:
         if subject_id in self._gpus:
             gpu = self._gpus[subject_id]
             self._gpus[subject_id] = evolve(gpu, marks=marked(gpu.marks))
+        self._tell()
+
+    def _tell(self) -> None:
+        for tell in self._watchers:
+            tell()
 
     def _drop(self, host_id: str) -> None:
         host = self._hosts.pop(host_id, None)
@@ -307,6 +318,7 @@ class Inventory:
         self._gpus = {gpu_id: gpu for gpu_id, gpu in self._gpus.items() if gpu.host_id != host_id}
         for alias in () if host is None else host.aliases:
             self._aliases.pop(alias, None)
+        self._tell()
 
     def _load(self, connection: sqlite3.Connection) -> None:
         marks: dict[str, tuple[Mark, ...]] = {}

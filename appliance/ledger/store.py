@@ -105,6 +105,7 @@ class Ledger:
         self._clock = clock
         self._wall_ahead_us = 0
         self._bookings: dict[Holder, Booking] = database.read_now(_load)
+        self._watchers: list[Callable[[], None]] = []
 
     @classmethod
     async def load(
@@ -137,6 +138,10 @@ class Ledger:
         if database.read_now(_is_anything_left):  # a start writes nothing that it need not
             await database.write(write)
         return cls(database, inventory, clock)
+
+    def watch(self, tell: Callable[[], None]) -> None:
+        """Call ``tell`` whenever something is given back, so that others may have it; it must not block or raise."""
+        self._watchers.append(tell)
 
     def bookings(self) -> list[Booking]:
         """Return the bookings whose lease runs, oldest first."""
@@ -277,6 +282,8 @@ class Ledger:
     def _lose(self, booking: Booking | None) -> None:
         if booking is not None:
             self._bookings.pop(booking.holder, None)
+            for tell in self._watchers:
+                tell()
 
     def _lose_all(self, bookings: list[Booking]) -> None:
         for booking in bookings:

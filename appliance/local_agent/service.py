@@ -125,6 +125,11 @@ class LocalAgent:
         """GPUs that are there, or were when their backend could last read them."""
         return self.last.gpus if self.last else ()
 
+    def gpu_utilization(self, gpu_id: str) -> float | None:
+        """Return how busy a GPU was at the newest sample, in percent; ``None`` where its driver does not say."""
+        samples = self.last.sample.gpus if self.last else ()
+        return next((one.utilization_percent for one in samples if one.gpu_id == gpu_id), None)
+
     @property
     def leaving(self) -> frozenset[str]:
         """Ids of GPUs that the newest sample found gone, while the inventory is still being told so."""

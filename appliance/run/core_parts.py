@@ -26,6 +26,8 @@ from appliance.notices import Notices
 from appliance.people import store as people_store
 from appliance.people.store import People
 from appliance.run.options import Options
+from appliance.scheduler import schema as scheduler_schema
+from appliance.scheduler.service import Scheduler
 from appliance.series import schema as series_schema
 from appliance.series.limits import Retention
 from appliance.series.service import Series
@@ -42,6 +44,7 @@ MIGRATIONS: dict[str, tuple[Migration, ...]] = {
     series_schema.OWNER: series_schema.MIGRATIONS,
     NOTICES_OWNER: NOTICES_MIGRATIONS,
     licenses.OWNER: licenses.MIGRATIONS,
+    scheduler_schema.OWNER: scheduler_schema.MIGRATIONS,
 }
 """Core's own tables by owner, in the order in which they are brought up."""
 
@@ -54,6 +57,7 @@ class Shared(TypedDict):
     series: Series
     inventory: Inventory
     ledger: Ledger
+    scheduler: Scheduler
     credentials: Credentials
     people: People
     audit: Audit
@@ -75,6 +79,7 @@ class CoreParts:
     people: People
     inventory: Inventory
     ledger: Ledger
+    scheduler: Scheduler
     series: Series
     notices: Notices
     licenses: Licenses
@@ -89,6 +94,7 @@ class CoreParts:
             series=self.series,
             inventory=self.inventory,
             ledger=self.ledger,
+            scheduler=self.scheduler,
             credentials=self.credentials,
             people=self.people,
             audit=self.audit,
@@ -124,6 +130,16 @@ async def open_core(database: Database, folder: DataFolder, settings: LiveSettin
         people=everyone,
         inventory=inventory,
         ledger=bookings,
+        scheduler=Scheduler(
+            database,
+            events=bus,
+            inventory=inventory,
+            ledger=bookings,
+            folder=folder.files,
+            settings=lambda: settings.current.scheduler,
+            now=now,
+            host_id=host_id,
+        ),
         series=series,
         notices=notices,
         licenses=issuer,

@@ -1,12 +1,18 @@
-"""Asks plugins for their task engines, each with its own settings and folder."""
+"""Asks plugins for their task engines, each with its own settings and folder, and runs them with the scheduler."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import trio
 
 from appliance.engines import TaskEngine
 from appliance.host import Host
 from appliance.loading import Plugin, Plugins
+from appliance.scheduler.service import Scheduler
+from appliance.supervise import Supervisor
 
 
 def task_engines(
@@ -51,3 +57,22 @@ def _checked(plugin: Plugin, engines: Any, taken: dict[str, str]) -> list[TaskEn
         ):
             raise ValueError(f"there is an engine {one.name!r} already, of the plugin {taken[one.name]}")
     return engines
+
+
+@asynccontextmanager
+async def scheduling(
+    scheduler: Scheduler, engines: Mapping[str, Sequence[TaskEngine]], supervisor: Supervisor
+) -> AsyncIterator[None]:
+    """Run the engines, each as a service of its plugin, and the scheduler on them; in the end it stops before they do.
+
+    What the engines run goes on.
+    """
+    async with trio.open_nursery() as running_engines:
+        async with trio.open_nursery() as starting:
+            for plugin, offered in engines.items():
+                starting.start_soon(partial(supervisor.start, running_engines, plugin, offered))
+        async with trio.open_nursery() as nursery:
+            await supervisor.start(nursery, "core", [scheduler])
+            yield
+            nursery.cancel_scope.cancel()
+        running_engines.cancel_scope.cancel()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from appliance.contract import Core
 from appliance.data_folder import DataFolder
@@ -13,6 +14,13 @@ from appliance.run.options import Options
 from appliance.settings import LiveSettings
 
 
+def plugin_folder(folder: DataFolder, name: str) -> Path:
+    """Return a plugin's own folder, which is made if need be."""
+    own = folder.plugin_data / name
+    own.mkdir(mode=0o700, exist_ok=True)
+    return own
+
+
 def core_for(
     parts: CoreParts,
     folder: DataFolder,
@@ -22,8 +30,6 @@ def core_for(
     plugin: Plugin,
 ) -> Core:
     """Return what a plugin is offered; its own folder is made."""
-    own = folder.plugin_data / plugin.name
-    own.mkdir(mode=0o700, exist_ok=True)
     return Core(
         **parts.shared(),
         name=plugin.name,
@@ -32,5 +38,5 @@ def core_for(
         now=options.now,
         public_url=url,
         end_session=partial(end_session, parts.credentials, parts.audit, CookieNames(parts.host_id)),
-        folder=own,
+        folder=plugin_folder(folder, plugin.name),
     )

@@ -10,6 +10,7 @@ from appliance.clock import Now
 from appliance.database import Database
 from appliance.local_agent.service import LocalAgent
 from appliance.run.plugins import PluginHost
+from appliance.scheduler.service import Scheduler
 from appliance.supervise import Supervisor
 
 
@@ -21,6 +22,7 @@ class Report:
     supervisor: Supervisor
     host: PluginHost
     agent: LocalAgent
+    scheduler: Scheduler
     now: Now
     certificates: Sequence[Path] = ()
     """Those that listeners serve; one out of its time is told, and looked at on each asking."""
@@ -39,7 +41,16 @@ class Report:
         for backend in self.agent.backends:
             well = backend.ok or not backend.present
             items.append({"name": f"devices {backend.name}", "ok": well, "required": False, "message": backend.message})
-        return [*items, *self._of_certificates(), *self._of_plugins()]
+        return [*items, *self._of_tasks(), *self._of_certificates(), *self._of_plugins()]
+
+    def _of_tasks(self) -> list[Mapping[str, Any]]:
+        items = [_item("tasks", self.scheduler.problem, required=False)]
+        for engine in self.scheduler.engines():
+            # One that this host has nothing for is as it should be.
+            well = engine.state in ("ok", "absent", "starting")
+            words = f"{engine.message}: {engine.hint}" if engine.hint and not well else engine.message
+            items.append({"name": f"engine {engine.name}", "ok": well, "required": False, "message": words})
+        return items
 
     def _of_certificates(self) -> list[Mapping[str, Any]]:
         if not self.certificates:

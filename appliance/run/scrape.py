@@ -23,6 +23,7 @@ from appliance.local_agent.service import LocalAgent
 from appliance.prometheus import Figures, ScrapedHost, hosts_text
 from appliance.run.plugins import PluginHost
 from appliance.run.readiness import Report
+from appliance.scheduler.service import Scheduler
 from appliance.series.flatten import read
 from appliance.series.service import Series
 from appliance.supervise import Supervisor
@@ -49,6 +50,7 @@ class Scrape:
     supervisor: Supervisor
     host: PluginHost
     agent: LocalAgent
+    scheduler: Scheduler
     now: Now
     started_unix_us: int
     _told: dict[tuple[str, int], str] = field(factory=dict, init=False)
@@ -64,7 +66,7 @@ class Scrape:
             written = await trio.to_thread.run_sync(lambda: hosts_text(hosts, names=names))
         if names == "dcgm":
             return written
-        parts = [self._own(), self.requests.prometheus(), written, *sections]
+        parts = [self._own(), self.requests.prometheus(), self.scheduler.prometheus(), written, *sections]
         return "".join(part if part.endswith("\n") else f"{part}\n" for part in parts if part)
 
     def _of_plugins(self) -> tuple[list[str], list[ScrapedHost]]:

@@ -9,6 +9,7 @@ from appliance.config import Item
 from appliance.http.api.state import CoreState
 from appliance.local_agent.service import LocalAgent
 from appliance.notices import Notices
+from appliance.scheduler.service import Scheduler
 from appliance.settings import Change
 
 
@@ -18,6 +19,7 @@ class ApplianceState(CoreState):
 
     agent: LocalAgent
     notices: Notices
+    scheduler: Scheduler
     started_unix_us: int
     panels: Callable[[], Awaitable[list[dict[str, Any]]]]
     """Reads the dashboard's panels."""

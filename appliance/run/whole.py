@@ -5,7 +5,7 @@ services stop, then sampling, then core's services write what they hold, and the
 """
 
 import platform
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from attrs import define, field, frozen
 import appliance
 from appliance.data_folder import DataFolder, lock_data_folder, open_data_folder
 from appliance.database import Database
+from appliance.engines import TaskEngine
 from appliance.errors import ApplianceError
 from appliance.failed_starts import FailedStarts
 from appliance.http.auth import Access
@@ -25,14 +26,16 @@ from appliance.http.pipeline import Edge, Exchange
 from appliance.http.requestlog import write_access_log
 from appliance.http.routing import ClaimConflict
 from appliance.http.server import serve
+from appliance.loading import Plugins
 from appliance.local_agent.service import LocalAgent
 from appliance.people.sessions import CookieNames
 from appliance.run.core_parts import MIGRATIONS, CoreParts, open_core
+from appliance.run.engines import scheduling, task_engines
 from appliance.run.failures import NO_CRASH, PathsClash, leaves
 from appliance.run.greeting import device_lines, door_lines, first_lines
 from appliance.run.listening import Bound, PublicUrl, bound_listeners, compose, limits_of, policy, rules
 from appliance.run.options import Options
-from appliance.run.plugin_core import core_for
+from appliance.run.plugin_core import core_for, plugin_folder
 from appliance.run.plugins import Configured, PluginHost, bring_up_tables, configure, device_backends
 from appliance.run.readiness import Report
 from appliance.run.scrape import Scrape
@@ -152,15 +155,32 @@ class _Whole:
                 await supervisor.start(sampling, "core", [agent])
                 url = PublicUrl(settings, bound)
                 host = PluginHost(plugins, supervisor, parts.events)
+                engines = self._engines(plugins, parts, settings)
+                parts.scheduler.use(
+                    [one for offered in engines.values() for one in offered], gpu_utilization=agent.gpu_utilization
+                )
                 host.set_up(partial(core_for, parts, self.folder, settings, url, options))
                 plugins.check_required(settings.current.loading.required)
-                async with _layer() as plugin_services:
+                async with scheduling(parts.scheduler, engines, supervisor), _layer() as plugin_services:
                     for name, made in host.parts.items():
                         if made.services:
                             await supervisor.start(plugin_services, name, made.services)
                     with control_socket(self.folder, options.environment) as control:
                         inner = _Inner(self, configured, settings, parts, supervisor, agent, host, url, bound, control)
                         await inner.run(task_status)
+
+    def _engines(
+        self, plugins: Plugins, parts: CoreParts, settings: LiveSettings
+    ) -> Mapping[str, Sequence[TaskEngine]]:
+        if self.options.engines is not None:
+            return {"core": self.options.engines}
+        return task_engines(
+            plugins,
+            host=self.options.host,
+            settings=lambda name: settings.current.plugin(name).own,
+            folder=partial(plugin_folder, self.folder),
+            appliance_id=parts.host_id,
+        )
 
     def ready(self) -> None:
         """Take note that the start has succeeded."""
@@ -200,6 +220,8 @@ class _Inner:
         options, parts = self.whole.options, self.parts
         surfaces_of = {name: [one.surface.name for one in made.surfaces] for name, made in self.host.parts.items()}
         as_us = {name: made.runs_as_us for name, made in self.host.parts.items() if made.runs_as_us}
+        if self.settings.current.scheduler.unsafe_same_uid:
+            as_us["scheduler"] = "[scheduler] unsafe_same_uid: tasks may run as the appliance's own user"
         for name, words in as_us.items():
             log.warning("access.owner_trust_is_off", plugin=name, reason=words)
         owner_trust = not as_us
@@ -266,6 +288,7 @@ class _Inner:
             supervisor=self.supervisor,
             host=self.host,
             agent=self.agent,
+            scheduler=parts.scheduler,
             now=options.now,
         )
         scrape = Scrape(
@@ -276,6 +299,7 @@ class _Inner:
             supervisor=self.supervisor,
             host=self.host,
             agent=self.agent,
+            scheduler=parts.scheduler,
             now=options.now,
             started_unix_us=started,
         )

@@ -16,6 +16,7 @@ from appliance.ledger.store import Ledger
 from appliance.licenses import Licenses
 from appliance.local_agent.service import LocalAgent
 from appliance.people.store import People
+from appliance.scheduler.service import Scheduler
 from appliance.series.service import Series
 from appliance.surface import Call
 
@@ -56,6 +57,8 @@ class CoreState:
     """Core's settings in force, an instance of the classes of settings.py."""
     self_registration: Callable[[], bool] = lambda: False
     """``[people] self_registration``, asked at each use: it may change while running."""
+    scheduler: Scheduler | None = None
+    """Container tasks."""
     agent: LocalAgent | None = None
     """Samples this host; what it read last is there at once."""
     front_page: Callable[[], Callable[[Call[None]], Awaitable[Any]] | None] = lambda: None
