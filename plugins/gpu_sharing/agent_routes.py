@@ -2,9 +2,10 @@
 
 from typing import Any, Final
 
-from appliance.plugin import Call, Caller, Kind, NotFound, Role, Surface
+from appliance.plugin import Call, Caller, Kind, NotFound, Role, Stream, Surface
 
 from .callers import USERS, address_of, own_agent, seen_by
+from .listing import WHOLE_MAX, in_pieces
 from .models import Agent
 from .plans import require_metrics
 from .repeats import Repeated
@@ -74,11 +75,17 @@ async def register(call: Call[AgentRegisterRequest]) -> AgentRegisterResponse:
     return AgentRegisterResponse(agent_id=made.agent_id, agent_secret=secret, license=License(**license_))
 
 
-async def agents(call: Call[None]) -> Agents:
+async def agents(call: Call[None]) -> Agents | Stream:
     """List one's agents, each with its GPUs and workers."""
     state: SharingState = call.state
     found = state.book.agents(seen_by(call, state.core, state.book))
-    return Agents(agents=[agent_item(each, state.status(each), limits=state.limits) for each in found])
+
+    def items_of(each: Agent) -> list[AgentItem]:
+        return [agent_item(each, state.status(each), limits=state.limits)]
+
+    if len(found) > WHOLE_MAX:
+        return in_pieces("agents", found, items_of)
+    return Agents(agents=[item for each in found for item in items_of(each)])
 
 
 async def agent(call: Call[None]) -> AgentItem:

@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from appliance.plugin import Call, Role, Surface
+from appliance.plugin import Call, Role, Stream, Surface
 
 from .callers import USERS, seen_by
+from .listing import WHOLE_MAX, in_pieces
 from .models import Agent, Worker
 from .state import SharingState
 from .wire.answers import Success, WorkerItem, Workers
-from .wire.render import worker_item
+from .wire.render import users, worker_item
 from .wire.requests import CreateWorkerRequest, UpdateWorkerRequest, WorkersQuery, changes_of, isolation_of
 
 
@@ -30,17 +31,23 @@ def declare(api: Surface) -> None:
     api.delete(one, caller=USERS, role=Role.USER, answer=Success, audit=True)(delete)
 
 
-async def workers(call: Call[None]) -> Workers:
+async def workers(call: Call[None]) -> Workers | Stream:
     """List the workers of one's agents."""
     state, wanted = call.state, call.query
     found = [
-        (each, agent)
+        agent
         for agent in state.book.agents(seen_by(call, state.core, state.book))
         if (not wanted.agent_id or wanted.agent_id == agent.agent_id)
         and (not wanted.hostname or wanted.hostname == agent.hostname)
-        for each in agent.workers.values()
     ]
-    return Workers(workers=[worker_item(each, agent, limits=state.limits) for each, agent in found])
+
+    def items_of(agent: Agent) -> list[WorkerItem]:
+        used = users(agent.workers.values())
+        return [worker_item(each, agent, limits=state.limits, used=used) for each in agent.workers.values()]
+
+    if len(found) > WHOLE_MAX:
+        return in_pieces("workers", found, items_of)
+    return Workers(workers=[item for agent in found for item in items_of(agent)])
 
 
 async def create(call: Call[CreateWorkerRequest]) -> WorkerItem:

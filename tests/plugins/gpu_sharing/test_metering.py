@@ -11,7 +11,7 @@ from trio.testing import MockClock
 from appliance.plugin import GpuSample, HostSample
 from plugins.gpu_sharing import usage_store
 from plugins.gpu_sharing.identities import series_id
-from plugins.gpu_sharing.metering import PROMPT_ROWS, ROWS, Metering
+from plugins.gpu_sharing.metering import AGENTS, PROMPT_ROWS, ROWS, Metering
 from plugins.gpu_sharing.models import Agent, Peer, Worker
 from plugins.gpu_sharing.relay import ShareReport
 from plugins.gpu_sharing.usage import Account, Usage, hour_of
@@ -228,3 +228,35 @@ async def test_more_sums_than_one_transaction_takes_are_all_written_once(parts: 
     await metering.write()
     await metering.write()
     assert parts.database.read_now(usage_store.total) == metering.total == Usage(gpu_ms=3 * (ROWS + 1))
+
+
+async def test_others_have_their_turn_while_thousands_of_agents_are_looked_at(
+    parts: Parts, mock_clock: MockClock
+) -> None:
+    looked_at = list[str]()
+
+    class Watched(Metering):
+        def _running(self, agent: Agent, now: int) -> list[Worker]:
+            looked_at.append(agent.agent_id)
+            return super()._running(agent, now)
+
+    for number in range(6 * AGENTS):
+        agent = Agent(
+            agent_id=f"agent_{number}",
+            owner="ana",
+            hostname="box",
+            os="linux",
+            arch="amd64",
+            host_id=f"shared_{number}",
+            created_unix_us=parts.now(),
+        )
+        parts.book._keep(agent)
+    seen = set[int]()
+    metering = Watched(parts.core, parts.book)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(metering.run)
+        while len(looked_at) < 6 * AGENTS:
+            seen.add(len(looked_at))
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert len(seen & {place * AGENTS for place in range(1, 6)}) >= 2, seen
