@@ -236,9 +236,10 @@ async def test_others_have_their_turn_while_thousands_of_agents_are_looked_at(
     looked_at = list[str]()
 
     class Watched(Metering):
-        def _running(self, agent: Agent, now: int) -> list[Worker]:
+        @staticmethod
+        def _running(agent: Agent, now: int) -> list[Worker]:
             looked_at.append(agent.agent_id)
-            return super()._running(agent, now)
+            return Metering._running(agent, now)
 
     for number in range(6 * AGENTS):
         agent = Agent(
