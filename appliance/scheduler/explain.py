@@ -116,7 +116,7 @@ def _behind(ahead: int, is_short: bool, promised: Reservation | None) -> tuple[s
 
 def jobs_ahead(waiting: Waiting, queue: Queue, bands: Mapping[str, int]) -> int:
     """Return how many jobs stand in line before one that stands in line."""
-    mine = order(waiting.line, waiting.place, bands)
+    mine = order(waiting.line, queue.place_of(waiting), bands)
     ahead = 0
     for key, line in queue.lines.items():
         standing = (-key[0], bands[key[1]])

@@ -8,6 +8,7 @@ waits for ever.
 
 import heapq
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 from attrs import define, evolve, field, frozen
@@ -24,6 +25,9 @@ __all__ = ["Decision", "Occupied", "Queue", "Reservation", "Start", "Waiting", "
 
 STARTS_MAX: Final = 256
 """Jobs that one decision starts; the next goes on."""
+AGED_US: Final = 300_000_000
+"""A job that waited for longer may be the oldest that gets a place of its own kept, whatever its owner has had."""
+AGED_LOOKED_AT_MAX: Final = 64
 SHAPES_MAX: Final = 2000
 """Shapes that one decision tries beside those of the first in each line; the smallest, if more would seem to fit."""
 
@@ -143,8 +147,9 @@ class _Look:
     """The first of each line that was not dealt with, as a heap."""
     _rows: list[tuple[Order, LineKey, int, Shape]] = field(factory=list, init=False)
     """The first of each row that may fit and was not dealt with, as a heap."""
-    _promise: Promise | None = field(default=None, init=False)
-    _promised_job_id: str = field(default="", init=False)
+    _promises: list[Promise] = field(factory=list, init=False)
+    """For the job that waits longest, if it waits for very long, and for the first in order that cannot start."""
+    _first: Reservation | None = field(default=None, init=False)
     _preempt: tuple[str, ...] = field(default=(), init=False)
 
     def run(self) -> None:
@@ -158,29 +163,23 @@ class _Look:
             for key, row in shape.rows.items()
         ]
         heapq.heapify(self._rows)
+        self._remember_the_oldest()
         while self._rows and not self._is_full:
             at, key, index, shape = heapq.heappop(self._rows)
-            if self._promise is None:
+            if self._first is None:
                 self._deal_with_those_before(at)
             row = shape.rows[key]
             if shape.number not in self._misfits and self._try(row[index][3], shape) and index + 1 < len(row):
                 heapq.heappush(self._rows, (order(key, row[index + 1], self.bands), key, index + 1, shape))
-        if self._promise is None and not self._is_full:
+        if self._first is None and not self._is_full:
             self._deal_with_those_before(None)
 
     def decision(self) -> Decision:
         """Return what came out."""
-        reservation = None
-        if self._promise is not None:
-            reservation = Reservation(
-                job_id=self._promised_job_id,
-                placement=self._promise.placement,
-                starts_at_unix_us=self._promise.starts_at_unix_us,
-            )
         return Decision(
             starts=tuple(self._starts.values()),
             preempt=self._preempt,
-            reservation=reservation,
+            reservation=self._first,
             is_complete=not self._is_full,
         )
 
@@ -228,11 +227,23 @@ class _Look:
     def _find(self, shape: Shape) -> Placement | None:
         """Return a place that breaks no promise."""
         placement = find(shape.request, self.room)
-        if placement is None or self._promise is None:
+        if placement is None or self._all_let_pass(shape, placement):
             return placement
-        if self._promise.lets_pass(shape.request, placement, self._end_of(shape)):
-            return placement
-        return find(shape.request, self.room, without_host_id=placement.host_id)
+        # Promises are for one or two hosts; the best of the others may be free for all.
+        elsewhere = find(shape.request, self.room, without_host_id=placement.host_id)
+        return elsewhere if elsewhere is not None and self._all_let_pass(shape, elsewhere) else None
+
+    def _all_let_pass(self, shape: Shape, placement: Placement) -> bool:
+        """Return whether a job may start there, and count it against each promise if so."""
+        ends_at_unix_us = self._end_of(shape)
+        passed: list[Promise] = []
+        for promised in self._promises:
+            if not promised.lets_pass(shape.request, placement, ends_at_unix_us):
+                for earlier in passed:
+                    earlier.forget_passed()
+                return False
+            passed.append(promised)
+        return True
 
     def _end_of(self, shape: Shape) -> int | None:
         return None if shape.lasts_seconds is None else self.now_unix_us + int(shape.lasts_seconds * 1e6)
@@ -241,15 +252,34 @@ class _Look:
         quota = self.quotas.of(waiting.owner)
         return bool(stops(quota, self._in_use.get(waiting.owner) or InUse(), waiting.request.needs))
 
+    def _remember_the_oldest(self) -> None:
+        """Promise a place to the job that waits longest, whoever has had how much: so no job waits for ever."""
+        for waiting in islice(self.queue.oldest(self.now_unix_us - AGED_US), AGED_LOOKED_AT_MAX):
+            shape = self.queue.shape_of(waiting)
+            if find(shape.request, self.room) is None and not self._stopped_by_quota(waiting):
+                promised = self._promise(waiting, frozenset())
+                if promised is not None:
+                    self._promises.append(promised)
+                    return
+
     def _reserve(self, waiting: Waiting) -> bool:
-        """Promise a job its place; ``False`` when there will be none, as long as nothing but attempts end."""
-        self._preempt = victims(waiting.request, waiting.priority, self.room, self.running)
-        stopped = set(self._preempt)
+        """Promise the first a place; ``False`` when there will be none, as long as nothing but attempts end."""
+        preempt = victims(waiting.request, waiting.priority, self.room, self.running)
+        promised = self._promise(waiting, frozenset(preempt))
+        if promised is None:
+            return False
+        self._preempt = preempt
+        if not any(other.job_id == waiting.job_id for other in self._promises):
+            self._promises.append(promised)
+        self._first = Reservation(
+            job_id=waiting.job_id, placement=promised.placement, starts_at_unix_us=promised.starts_at_unix_us
+        )
+        return True
+
+    def _promise(self, waiting: Waiting, stopped: frozenset[str]) -> Promise | None:
         ending = list(self._ending)
         for one in self.running:
             will = evolve(one, is_stopping=True) if one.attempt_id in stopped else one
             ending.append((will.end_unix_us(self.now_unix_us), one.attempt_id, one.needs, one.placement))
         waited_us = self.now_unix_us - max(waiting.submitted_at_unix_us, waiting.eligible_at_unix_us)
-        self._promise = promise(waiting.request, self.room.copy(), ending, strict=waited_us > STRICT_AFTER_US)
-        self._promised_job_id = waiting.job_id
-        return self._promise is not None
+        return promise(waiting.job_id, waiting.request, self.room.copy(), ending, strict=waited_us > STRICT_AFTER_US)

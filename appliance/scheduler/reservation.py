@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from appliance.jobs import Needs, Placement
 from appliance.scheduler.capacity import HostRoom, Room
@@ -48,6 +48,7 @@ class Occupied:
 class Promise:
     """A reservation, and the room there will be when it is due."""
 
+    job_id: str
     request: Request
     placement: Placement
     starts_at_unix_us: int | None
@@ -56,12 +57,14 @@ class Promise:
     """Whether what passes it must leave the room for it, however soon it is expected to end."""
     room: Room
     """What is free when it is due, what passes it meanwhile taken off."""
+    _passed: tuple[Needs, Placement] | None = field(default=None, init=False)
 
     def lets_pass(self, request: Request, placement: Placement, ends_at_unix_us: int | None) -> bool:
         """Return whether a job that starts now would not delay it; if so, count it as started.
 
         :param ends_at_unix_us: when it is expected to end; ``None`` when nobody knows.
         """
+        self._passed = None
         if placement.host_id != self.placement.host_id:
             return True
         # Without a known time, what ends some day does no harm: the wait is for what has no known end.
@@ -70,9 +73,16 @@ class Promise:
             return True
         self.room.take(request.needs, placement)
         if find_on(self.request, self._host) is not None:
+            self._passed = (request.needs, placement)
             return True
         self.room.give_back(request.needs, placement)
         return False
+
+    def forget_passed(self) -> None:
+        """Do not count the last job that was let pass: something else kept it from starting."""
+        if self._passed is not None:
+            self.room.give_back(*self._passed)
+            self._passed = None
 
     @property
     def _host(self) -> HostRoom:
@@ -83,7 +93,7 @@ Ending = tuple[int | None, str, Needs, Placement]
 """When an attempt ends, its id, and what it holds."""
 
 
-def promise(request: Request, room: Room, ending: Iterable[Ending], *, strict: bool) -> Promise | None:
+def promise(job_id: str, request: Request, room: Room, ending: Iterable[Ending], *, strict: bool) -> Promise | None:
     """Return the earliest time and place for a job that does not fit now; ``None`` when it never fits.
 
     :param room: what is free now; the promise keeps it.
@@ -99,9 +109,9 @@ def promise(request: Request, room: Room, ending: Iterable[Ending], *, strict: b
             continue
         found = find_on(request, host)
         if found is not None:
-            return Promise(request, found, ends_at_unix_us, strict, room)
+            return Promise(job_id, request, found, ends_at_unix_us, strict, room)
     found = find(request, room)
-    return None if found is None else Promise(request, found, None, strict, room)
+    return None if found is None else Promise(job_id, request, found, None, strict, room)
 
 
 def victims(request: Request, priority: int, room: Room, running: Sequence[Occupied]) -> tuple[str, ...]:

@@ -22,11 +22,17 @@ from appliance.scheduler.placement import Request, find
 
 DURATION_STEP: Final = 1.25
 """Expected runtimes are rounded up to powers of this, so that many jobs share a shape."""
+LATE_FACTOR: Final = 10
+LATE_PER_WAKE: Final = 500
+"""Jobs that one look moves back because they are late; the next goes on."""
 
 LineKey = tuple[int, str]
 """Priority and owner."""
 Place = tuple[int, int, str, "Waiting"]
-"""Deadline, submission, job id: the order within a line. No two have the same id, so jobs are never compared."""
+"""Deadline (a later one for those that miss theirs), submission, job id: the order within a line.
+
+No two have the same id, so jobs are never compared.
+"""
 
 
 @frozen(kw_only=True, eq=False)
@@ -78,9 +84,21 @@ class Waiting:
         return (self.priority, self.owner)
 
     @property
-    def place(self) -> Place:
-        """Where it stands in its line."""
-        return (self.deadline_unix_us, self.submitted_at_unix_us, self.job_id, self)
+    def late_at_unix_us(self) -> int | None:
+        """From when on it can no longer end by its deadline; ``None`` for a service."""
+        if self.expected_seconds is None:
+            return None
+        return self.deadline_unix_us - int(self.expected_seconds * 1e6)
+
+    def place(self, *, is_late: bool) -> Place:
+        """Return where it stands in its line.
+
+        One that cannot make its deadline any more makes way for those that can, and for a bounded time only: it
+        stands as if it had ten times as long.
+        """
+        allowed_us = self.deadline_unix_us - self.submitted_at_unix_us
+        stands_by = self.submitted_at_unix_us + allowed_us * (LATE_FACTOR if is_late else 1)
+        return (stands_by, self.submitted_at_unix_us, self.job_id, self)
 
 
 @define(eq=False)
@@ -107,7 +125,8 @@ class _Array:
     admitted: set[str] = field(factory=set)
     """Those that stand in line."""
     running: int = 0
-    held: list[Place] = field(factory=list)
+    held: list[tuple[int, str]] = field(factory=list)
+    """By submission: the others."""
 
 
 def rounded_up(seconds: float | None) -> float | None:
@@ -131,6 +150,9 @@ class Queue:
         self._asleep: dict[str, Waiting] = {}
         self._wakes: list[tuple[int, str]] = []
         self._arrays: dict[str, _Array] = {}
+        self._ages: dict[int, list[tuple[int, str]]] = {}
+        self._late: set[str] = set()
+        self._turns: list[tuple[int, str]] = []
         self._fits_in: object = None
         self._new_shapes: list[Shape] = []
 
@@ -164,8 +186,8 @@ class Queue:
             self._admit(waiting)
 
     def extend(self, many: Iterable[Waiting]) -> None:
-        """Let many wait; in the order of their deadlines is the cheapest."""
-        for waiting in sorted(many, key=lambda one: one.place[:3]):
+        """Let many wait; sorted as they will stand, which is the cheapest."""
+        for waiting in sorted(many, key=lambda one: (one.deadline_unix_us, one.submitted_at_unix_us)):
             self.add(waiting)
 
     def remove(self, job_id: str) -> bool:
@@ -179,13 +201,18 @@ class Queue:
         shape = self._shape_of(waiting)
         if self._asleep.pop(job_id, None) is None and not self._leave_array(waiting):
             self._leave_line(waiting, shape)
+        self._late.discard(job_id)
         shape.count -= 1
         if not shape.count:
             self._forget_shape(shape)
         return True
 
     def wake(self, now_unix_us: int) -> int | None:
-        """Let those stand in line whose time has come; return when the next one's comes, ``None`` without any."""
+        """Let those stand in line whose time has come; return when the next one's comes, ``None`` without any.
+
+        Also moves back those that cannot make their deadline any more.
+        """
+        self._move_back_the_late(now_unix_us)
         while self._wakes:
             at_unix_us, job_id = self._wakes[0]
             waiting = self._asleep.get(job_id)
@@ -205,9 +232,9 @@ class Queue:
         for array_id, array in self._arrays.items():
             array.running = counts.get(array_id, 0)
             while array.held and len(array.admitted) + array.running < array.running_max:
-                waiting = array.held.pop(0)[3]
-                array.admitted.add(waiting.job_id)
-                self._stand(waiting)
+                _, job_id = array.held.pop(0)
+                array.admitted.add(job_id)
+                self._stand(self._jobs[job_id])
         for array_id in [key for key, array in self._arrays.items() if not array.held and not array.admitted]:
             del self._arrays[array_id]
 
@@ -233,6 +260,18 @@ class Queue:
                 shape.is_possible = False
                 shape.aside = {waiting.job_id: waiting for waiting in standing}
         self._new_shapes.clear()
+
+    def place_of(self, waiting: Waiting) -> Place:
+        """Return where a job stands in its line, or would."""
+        return waiting.place(is_late=waiting.job_id in self._late)
+
+    def oldest(self, before_unix_us: int) -> Iterator[Waiting]:
+        """Yield those of the highest priority in line that were submitted before a time, the longest ago first."""
+        if self._ages:
+            for submitted_at_unix_us, job_id in self._ages[max(self._ages)]:
+                if submitted_at_unix_us >= before_unix_us:
+                    return
+                yield self._jobs[job_id]
 
     def shape_of(self, waiting: Waiting) -> Shape:
         """Return the shape of a waiting job."""
@@ -295,7 +334,7 @@ class Queue:
             if array is None:
                 array = self._arrays[waiting.array_id] = _Array(waiting.array_running_max)
             # Until the next decision tells how many of it run, all wait.
-            insort(array.held, waiting.place)
+            insort(array.held, (waiting.submitted_at_unix_us, waiting.job_id))
             return
         self._stand(waiting)
 
@@ -307,7 +346,7 @@ class Queue:
         if waiting.job_id in array.admitted:
             array.admitted.discard(waiting.job_id)
             return False
-        del array.held[bisect_left(array.held, waiting.place[:3])]
+        del array.held[bisect_left(array.held, (waiting.submitted_at_unix_us, waiting.job_id))]
         return True
 
     def _stand(self, waiting: Waiting) -> None:
@@ -315,18 +354,53 @@ class Queue:
         if not shape.is_possible:
             shape.aside[waiting.job_id] = waiting
             return
-        place = waiting.place
+        self._enter(waiting, shape)
+        insort(self._ages.setdefault(waiting.priority, []), (waiting.submitted_at_unix_us, waiting.job_id))
+        late_at_unix_us = waiting.late_at_unix_us
+        if late_at_unix_us is not None and waiting.job_id not in self._late:
+            heapq.heappush(self._turns, (late_at_unix_us, waiting.job_id))
+
+    def _enter(self, waiting: Waiting, shape: Shape) -> None:
+        place = self.place_of(waiting)
         insort(self.lines.setdefault(waiting.line, []), place)
         insort(shape.rows.setdefault(waiting.line, []), place)
 
     def _leave_line(self, waiting: Waiting, shape: Shape) -> None:
         if shape.aside.pop(waiting.job_id, None) is not None:
             return
+        self._exit(waiting, shape)
+        ages = self._ages[waiting.priority]
+        del ages[bisect_left(ages, (waiting.submitted_at_unix_us, waiting.job_id))]
+        if not ages:
+            del self._ages[waiting.priority]
+
+    def _exit(self, waiting: Waiting, shape: Shape) -> None:
+        place = self.place_of(waiting)[:3]
         for rows in (self.lines, shape.rows):
             row = rows[waiting.line]
-            del row[bisect_left(row, waiting.place[:3])]
+            del row[bisect_left(row, place)]
             if not row:
                 del rows[waiting.line]
+
+    def _move_back_the_late(self, now_unix_us: int) -> None:
+        moved = 0
+        while self._turns and self._turns[0][0] <= now_unix_us and moved < LATE_PER_WAKE:
+            at_unix_us, job_id = heapq.heappop(self._turns)
+            waiting = self._jobs.get(job_id)
+            # Of a job that was removed, or added again in another way, the turn is left over.
+            if waiting is None or job_id in self._late or waiting.late_at_unix_us != at_unix_us:
+                continue
+            shape = self.shape_of(waiting)
+            stands = self.wait_of(waiting) == "line"
+            if stands:
+                self._exit(waiting, shape)
+            self._late.add(job_id)
+            if stands:
+                self._enter(waiting, shape)
+                moved += 1
+        if len(self._turns) > 2 * len(self._jobs) + 1000:
+            self._turns = [turn for turn in self._turns if turn[1] in self._jobs]
+            heapq.heapify(self._turns)
 
 
 def _amounts(request: Request) -> tuple[int, int, int, int]:
