@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Final
@@ -98,7 +98,7 @@ class DockerEngine:
                 raise
         await trio.sleep(POLL_SECONDS)  # engines answer a moment before their own books say so
 
-    async def logs(self, attempt_id: str, *, skip: Mapping[str, int]) -> AsyncIterator[LogChunk]:
+    async def logs(self, attempt_id: str, *, skip: Mapping[str, int]) -> AsyncGenerator[LogChunk]:
         """Yield what the attempt writes, see `reading`."""
         reader = Reader(
             self._link,

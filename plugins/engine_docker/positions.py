@@ -12,7 +12,7 @@ import os
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from attrs import define, field, frozen
 
@@ -134,9 +134,21 @@ def load(path: Path) -> list[Position]:
     try:
         with path.open("rb") as file:
             rows = json.loads(file.read(FILE_BYTES_MAX))
-        return [{stream: Mark(*map(int, row[stream])) for stream in BOTH if stream in row} for row in rows]
+        return [{stream: _mark(*row[stream]) for stream in BOTH if stream in row} for row in _rows(rows)]
     except (OSError, ValueError, TypeError, RecursionError):
         return []
+
+
+def _rows(found: object) -> list[dict[Any, Any]]:
+    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+        raise ValueError("no list of positions")
+    return found
+
+
+def _mark(written_ns: int, before: int) -> Mark:
+    if type(written_ns) is not int or type(before) is not int or min(written_ns, before) < 0:
+        raise ValueError("no place in a log")
+    return Mark(written_ns, before)
 
 
 def save(path: Path, kept: list[Position]) -> None:
