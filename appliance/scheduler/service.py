@@ -20,7 +20,7 @@ from appliance.events.model import Subscription
 from appliance.inventory.store import Inventory
 from appliance.jobs import Job, JobState
 from appliance.ledger.store import Ledger
-from appliance.scheduler import admission, dependencies, learned, rows, store
+from appliance.scheduler import admission, dependencies, learned, pages, rows, store
 from appliance.scheduler.attempts import AttemptLife
 from appliance.scheduler.board import Board
 from appliance.scheduler.bookings import Bookings
@@ -66,12 +66,14 @@ class Scheduler:
         now: Now,
         host_id: str,
         machine: Callable[[], Machine] | None = None,
+        monotonic: Callable[[], float] = trio.current_time,
     ) -> None:
         """Take over what is stored: all jobs that have not ended, and attempts that may still be at their engines.
 
         :param folder: where logs and files of jobs are kept.
         :param settings: those in force, asked for each time.
         :param machine: says what this host has; looks at it when not given.
+        :param monotonic: seconds that never go back, for what lasts so many of them.
         """
         self._database, self._now, self._settings, self._events = database, now, settings, events
         self.logs = TaskLogs(folder, limit_bytes=lambda: settings().log_limit_bytes, now=now)
@@ -104,7 +106,9 @@ class Scheduler:
             ended=self.logs.changed,
         )
         self._engines: dict[str, TaskEngine] = {}
-        self._host = LocalHost(host_id, inventory, ledger, settings, machine or partial(this_machine, folder))
+        self._host = LocalHost(
+            host_id, inventory, ledger, settings, machine or partial(this_machine, folder), monotonic
+        )
         bookings = Bookings(ledger, self._desk)
         life = AttemptLife(
             desk=self._desk,
@@ -127,6 +131,7 @@ class Scheduler:
                 schedules=self.schedules,
                 settings=settings,
                 forget=self.forget,
+                monotonic=monotonic,
             ),
             hosts=self.hosts,
             settings=settings,
@@ -259,6 +264,7 @@ class Scheduler:
         *,
         states: Sequence[JobState] | None = None,
         owner: str | None = None,
+        tag: str | None = None,
         before: int | None = None,
         limit: int = 100,
     ) -> list[JobRecord]:
@@ -266,12 +272,16 @@ class Scheduler:
 
         :param states: of these only.
         :param owner: of this one only.
+        :param tag: with this tag only.
         :param before: those with a smaller `JobRecord.number` only: the one of the last on the page before.
         """
         limit = max(1, min(limit, PAGE_MAX))
-        return await self._database.read(
-            lambda connection: store.page(connection, states=states, owner=owner, before=before, limit=limit)
-        )
+        found = partial(pages.page, states=states, owner=owner, tag=tag, before=before, limit=limit)
+        return await self._database.read(found)
+
+    async def tally(self, *, owner: str | None = None) -> dict[JobState, int]:
+        """Return how many jobs are in each state, ended ones too, of one owner or of all."""
+        return await self._database.read(partial(pages.tally, owner=owner))
 
     @contextmanager
     def changes(self) -> Iterator[AsyncIterator[str]]:

@@ -53,10 +53,6 @@ UPDATE scheduler_attempt SET message = message || CASE WHEN message = '' THEN ''
  WHERE attempt_id = :attempt_id"""
 _WITHDRAW: Final = "DELETE FROM scheduler_attempt WHERE attempt_id = :attempt_id AND phase = 0"
 _DELETE: Final = "DELETE FROM scheduler_job WHERE job_id = :job_id"
-_PAGE: Final = f"""
-{rows.SELECT_JOBS}
- WHERE number < :before AND (:owner IS NULL OR owner = :owner){{states}}
- ORDER BY number DESC LIMIT :limit"""
 _LIVE: Final = f"""
 {rows.SELECT_JOBS} WHERE state IN ('pending', 'starting', 'running', 'stopping') ORDER BY number"""
 _UNCLOSED: Final = f"""
@@ -69,7 +65,6 @@ SELECT job_id FROM scheduler_job WHERE ended_at_unix_us IS NOT NULL
  ORDER BY ended_at_unix_us DESC LIMIT :limit OFFSET :kept"""
 _ALL_IDS: Final = "SELECT 1 FROM scheduler_job WHERE job_id = :job_id"
 MESSAGE_MAX_CHARS: Final = 2000
-_NUMBER_MAX: Final = 2**63 - 1
 
 
 @frozen(kw_only=True)
@@ -346,27 +341,6 @@ def state_of(connection: sqlite3.Connection, job_id: str) -> JobState | None:
 def exists(connection: sqlite3.Connection, job_id: str) -> bool:
     """Whether a job is there."""
     return connection.execute(_ALL_IDS, {"job_id": job_id}).fetchone() is not None
-
-
-def page(
-    connection: sqlite3.Connection,
-    *,
-    states: Sequence[JobState] | None,
-    owner: str | None,
-    before: int | None,
-    limit: int,
-) -> list[JobRecord]:
-    """Return jobs, newest first.
-
-    :param before: only those with a smaller number.
-    """
-    wanted = list(JobState) if states is None else list(states)
-    # The states are ours, never somebody's text.
-    among = "" if states is None else f" AND state IN ({', '.join(repr(one.value) for one in wanted)})"
-    if states is not None and not wanted:
-        return []
-    values = {"before": _NUMBER_MAX if before is None else before, "owner": owner, "limit": limit}
-    return rows.records(connection, connection.execute(_PAGE.format(states=among), values).fetchall())
 
 
 def live(connection: sqlite3.Connection) -> Iterator[JobRecord]:
