@@ -315,6 +315,9 @@ class Connection:
             self.scope.cancel()
 
     async def _close(self) -> None:
+        if self._stream is self._transport:
+            self._transport.socket.close()  # nothing to say first, and so nothing to wait for
+            return
         deadline = trio.current_time() + self.limits.linger_seconds
         gone = suppress(trio.BrokenResourceError, trio.BusyResourceError, ssl.SSLError)
         with trio.CancelScope(shield=True, deadline=deadline), gone:
