@@ -16,10 +16,11 @@ from attrs import define, evolve, field, frozen
 from appliance.jobs import Placement
 from appliance.scheduler.capacity import HostCapacity, Room
 from appliance.scheduler.fair_share import bands, weight
+from appliance.scheduler.lines import Queue, Shape
 from appliance.scheduler.placement import find
 from appliance.scheduler.quotas import InUse, Quotas, stops
 from appliance.scheduler.reservation import STRICT_AFTER_US, Ending, Occupied, Promise, promise, victims
-from appliance.scheduler.waiting import LineKey, Place, Queue, Shape, Waiting
+from appliance.scheduler.waiting import LineKey, Place, Waiting
 
 __all__ = ["Decision", "Occupied", "Queue", "Reservation", "Start", "Waiting", "decide"]
 
@@ -91,6 +92,8 @@ def decide(
     for one in running:
         everything.give_back(one.needs, one.placement)
     queue.sort_out(everything)
+    # Last of these, for all that stands in line must be in the order of this moment.
+    queue.move_back_the_late(now_unix_us)
     look = _Look(
         queue=queue,
         running=running,

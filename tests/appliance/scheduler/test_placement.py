@@ -117,7 +117,7 @@ def test_more_gpus_than_one_booking_takes_are_refused_for_good() -> None:
     ],
 )
 def test_what_a_host_does_not_have_is_refused_for_good_with_figures(
-    needs: dict[str, int], code: str, message: str
+    needs: dict[str, Any], code: str, message: str
 ) -> None:
     answer = place(request(**needs), [host()])
     assert answer == Refusal(reasons=(Reason(host_id="a", code=code, message=message, is_for_good=True),))
