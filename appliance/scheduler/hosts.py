@@ -54,6 +54,7 @@ class LocalHost:
     ledger: Ledger
     settings: Callable[[], SchedulerSettings]
     look: Callable[[], Machine]
+    monotonic: Callable[[], float] = trio.current_time
     _seen: Machine | None = None
     _seen_at: float = field(default=0.0)
 
@@ -81,7 +82,7 @@ class LocalHost:
         )
 
     def _machine(self) -> Machine:
-        now = trio.current_time()
+        now = self.monotonic()
         if self._seen is None or now - self._seen_at > DISK_LOOK_SECONDS:
             self._seen, self._seen_at = self.look(), now
         return self._seen

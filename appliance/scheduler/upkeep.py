@@ -1,6 +1,7 @@
 """What the scheduler looks at by the clock: engines, leases, GPUs of running jobs, schedules, old jobs."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from math import inf
 from typing import Final
 
 import structlog
@@ -29,6 +30,7 @@ MISSING_SECONDS: Final = 30.0
 """A GPU that is gone for so long does not come back while its attempt runs."""
 PRUNE_SECONDS: Final = 600.0
 FORGOTTEN_AT_ONCE: Final = 200
+GRACE_SECONDS: Final = 2.0
 DAY_US: Final = 86_400_000_000
 
 
@@ -45,27 +47,38 @@ class Upkeep:
     forget: Callable[[str], Awaitable[None]]
     gpu_utilization: Callable[[str], float | None] = lambda gpu_id: None
     """How busy a GPU is, in percent; ``None`` where nobody knows."""
+    monotonic: Callable[[], float] = trio.current_time
+    """Seconds that never go back."""
+    _due: dict[str, float] = field(factory=dict)
     _states: dict[str, str] = field(factory=dict)
     _tidied: set[str] = field(factory=set)
 
     async def run(self) -> None:
         """Look until cancelled."""
-        due = {"lease": trio.current_time() + RENEW_SECONDS, "prune": trio.current_time() + LOOK_SECONDS}
         try:
             while True:
-                await self._guarded("engines", self._look_at_engines)
-                await self._guarded("gpus", self._look_at_gpus)
-                await self._guarded("schedules", self.schedules.submit_due)
-                if trio.current_time() >= due["lease"]:
-                    due["lease"] = trio.current_time() + RENEW_SECONDS
-                    await self._guarded("leases", self._renew)
-                if trio.current_time() >= due["prune"]:
-                    due["prune"] = trio.current_time() + PRUNE_SECONDS
-                    await self._guarded("old tasks", self.prune)
+                await self.look()
                 await trio.sleep(LOOK_SECONDS)
         finally:
-            with trio.move_on_after(2.0, shield=True):
+            with trio.move_on_after(GRACE_SECONDS, shield=True):
                 await self._guarded("use", self._keep_used)
+
+    async def look(self) -> None:
+        """Look once, and do what is due."""
+        await self._guarded("engines", self._look_at_engines)
+        await self._guarded("gpus", self._look_at_gpus)
+        await self._guarded("schedules", self.schedules.submit_due)
+        if self._is_due("leases", RENEW_SECONDS):
+            await self._guarded("leases", self._renew)
+        if self._is_due("old tasks", PRUNE_SECONDS):
+            await self._guarded("old tasks", self.prune)
+
+    def _is_due(self, what: str, every_seconds: float) -> bool:
+        now = self.monotonic()
+        if now < self._due.get(what, -inf):
+            return False
+        self._due[what] = now + every_seconds
+        return True
 
     async def _guarded(self, what: str, do: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -121,8 +134,8 @@ class Upkeep:
             active.missing_since = None
             return
         if active.missing_since is None:
-            active.missing_since = trio.current_time()
-        if trio.current_time() - active.missing_since >= MISSING_SECONDS:
+            active.missing_since = self.monotonic()
+        if self.monotonic() - active.missing_since >= MISSING_SECONDS:
             words = f"its GPU {gone[0]} is gone: the driver does not see it any more"
             await self.desk.ask_to_stop(active.record.job_id, EndReason.HOST_LOST, words)
 
@@ -135,8 +148,8 @@ class Upkeep:
             active.idle_since = None
             return
         if active.idle_since is None:
-            active.idle_since = trio.current_time()
-        if trio.current_time() - active.idle_since >= limit_seconds:
+            active.idle_since = self.monotonic()
+        if self.monotonic() - active.idle_since >= limit_seconds:
             words = f"stopped because its GPUs were idle for {limit_seconds:g} seconds"
             await self.desk.ask_to_stop(active.record.job_id, EndReason.IDLE_GPU, words)
 

@@ -37,6 +37,10 @@ class ShiftedClock:
         """Return the time."""
         return unix_now_us() + self.ahead_us
 
+    def monotonic(self) -> float:
+        """Return seconds that go on as this clock does."""
+        return trio.current_time() + self.ahead_us / 1_000_000
+
     def advance(self, seconds: float) -> None:
         """Move on."""
         self.ahead_us += int(seconds * 1_000_000)
@@ -86,6 +90,11 @@ class Run:
         await until(lambda: self.scheduler.get(job_id).state in states)
         return self.scheduler.get(job_id)
 
+    async def look(self) -> None:
+        """Have done now what is due by the clock."""
+        await self.scheduler._placer.upkeep.look()
+        self.scheduler._desk.wake()
+
     async def closed(self) -> None:
         """Wait until nothing is left of any attempt."""
         await until(lambda: not self.scheduler._board.active)
@@ -117,6 +126,7 @@ async def opened(world: World) -> AsyncIterator[Run]:
             now=world.clock,
             host_id=HOST,
             machine=lambda: world.machine,
+            monotonic=world.clock.monotonic,
         )
         yield Run(scheduler, inventory, ledger, events, database, world)
 
