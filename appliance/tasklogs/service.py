@@ -138,8 +138,9 @@ class LogWriter:
 
     def _take(self, stream: Stream, data: bytes) -> None:
         if self._runs and self._runs[-1].stream == stream and len(self._runs[-1].data) < READ_BYTES:
-            data = self._runs.pop().data + data
-            self._held_bytes -= len(data)
+            before = self._runs.pop().data
+            self._held_bytes -= len(before)
+            data = before + data
         self._runs.append(Run(stream=stream, data=data))
         self._held_bytes += len(data)
         self._dirty.set()

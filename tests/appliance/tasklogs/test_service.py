@@ -238,3 +238,12 @@ async def test_job_id_never_leads_out_of_the_folder(tmp_path: Path, job_id: str)
         async with logs.open(job_id):
             pass
     assert not await trio.Path(tmp_path / "files").exists()
+
+
+async def test_writer_that_is_faster_than_the_disk_holds_no_more_than_it_may(tmp_path: Path) -> None:
+    logs = logs_in(tmp_path, limit_bytes=65_536)
+    line = b"x" * 39_999 + b"\n"
+    await write(logs, *[line] * 200)
+    # All of it in one piece would be kept: what is held is one segment.
+    end, missing_bytes = await logs.size_bytes("task-1")
+    assert (end, missing_bytes > end // 2) == (200 * len(line), True)
