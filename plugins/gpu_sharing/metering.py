@@ -1,13 +1,13 @@
 """Counts what workers use while they run: their GPUs' time and memory, energy, and the bytes of their guests."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 import trio
 from attrs import define, field
 
-from appliance.plugin import ApplianceError, Core, GpuSample
+from appliance.plugin import ApplianceError, Core
 
 from . import life, usage, usage_store
 from .book import Book
@@ -26,6 +26,20 @@ PROMPT_ROWS: Final = 1_000
 """So many sums or fewer are written after each look: a host that loses power loses ten seconds of them."""
 ROWS: Final = 2_000
 """So many are written in one transaction: other writes wait for it."""
+
+
+class _GpuReading(NamedTuple):
+    """What is counted of one GPU's newest reading."""
+
+    gpu_id: str
+    vram_used_bytes: float | None
+    power_watts: float | None
+    energy_millijoules_total: int | None
+
+
+def _whole(figure: float | None) -> int | None:
+    # What was read back from the disk is a float.
+    return None if figure is None else int(figure)
 
 
 @define(eq=False)
@@ -115,7 +129,7 @@ class Metering:
                 usage.Held(
                     compute_percent=worker.compute_percent,
                     vram_mb=worker.vram_mb,
-                    vram_used_bytes=sample.vram_used_bytes if (sample := samples.get(gpu_id)) is not None else None,
+                    vram_used_bytes=None if (sample := samples.get(gpu_id)) is None else _whole(sample.vram_used_bytes),
                     energy_mj=energy.get((worker.worker_id, gpu_id), 0),
                 )
                 for gpu_id in worker.gpu_ids
@@ -147,17 +161,27 @@ class Metering:
         self._looked_at[worker.worker_id] = now
         return usage.counted_ms(since, now)
 
-    def _samples(self, agent: Agent) -> dict[str, GpuSample]:
+    def _samples(self, agent: Agent) -> dict[str, _GpuReading]:
         """Return the newest readings of an agent's GPUs, by the agent's ids."""
         reading = self.core.series.latest(self.core.host_id if agent.is_local else agent.host_id)
         if reading is None:
             return {}
-        found = {gpu.gpu_id: gpu for gpu in reading.sample.gpus}
+        # Of thousands of agents the figures are taken as they are stored: to make samples of them takes as long as
+        # everything else here.
+        row = reading.row
+        figures = zip(
+            row.device_names("gpu"),
+            row.column("gpu.vram_used_bytes"),
+            row.column("gpu.power_watts"),
+            row.counter_column("gpu.energy_millijoules_total"),
+            strict=True,
+        )
+        found = {each[0]: _GpuReading(*each) for each in figures}
         ids = {gpu.gpu_id: gpu.gpu_id if agent.is_local else series_id(agent, gpu.gpu_id) for gpu in agent.gpus}
         return {own: found[kept] for own, kept in ids.items() if kept in found}
 
     def _energy_of(
-        self, agent: Agent, running: list[Worker], samples: Mapping[str, GpuSample], elapsed_ms: int
+        self, agent: Agent, running: list[Worker], samples: Mapping[str, _GpuReading], elapsed_ms: int
     ) -> dict[tuple[str, str], int]:
         """Return each worker's part of what its GPUs drew; those that share one share it evenly."""
         parts: dict[tuple[str, str], int] = {}
@@ -172,7 +196,7 @@ class Metering:
                 parts[worker_id, gpu_id] = part
         return parts
 
-    def _drawn(self, key: str, sample: GpuSample, elapsed_ms: int) -> int:
+    def _drawn(self, key: str, sample: _GpuReading, elapsed_ms: int) -> int:
         """Return the millijoules that a GPU drew since the last look; noted also while idle, lest that be billed."""
         before, after = self._energy.get(key), sample.energy_millijoules_total
         if after is None:

@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from appliance.plugin import GpuSample, HostSample
+from appliance.series.service import Series
 from plugins.gpu_sharing import usage_store
 from plugins.gpu_sharing.identities import series_id
 from plugins.gpu_sharing.metering import AGENTS, PROMPT_ROWS, ROWS, Metering
@@ -261,3 +262,14 @@ async def test_others_have_their_turn_while_thousands_of_agents_are_looked_at(
             await trio.lowlevel.checkpoint()
         nursery.cancel_scope.cancel()
     assert len(seen & {place * AGENTS for place in range(1, 6)}) >= 2, seen
+
+
+async def test_memory_of_a_reading_that_was_read_back_from_the_disk_is_counted_in_whole_numbers(parts: Parts) -> None:
+    agent, worker = await running(parts)
+    await seen(parts, agent, vram_used_bytes=300 * 2**20 + 1)
+    parts.series = Series(parts.database, parts.now)
+    await parts.series.recover()
+    found = after(parts, Metering(parts.core, parts.book), 10, agent)
+    used = found[worker.worker_id, ""]
+    assert used == Usage(gpu_ms=10_000, vram_mib_ms=3_000_000)
+    assert type(used.vram_mib_ms) is int
