@@ -1,6 +1,7 @@
 """A command that a plugin adds to ``appliance``; light, because the command line reads it before anything else."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from attrs import frozen
@@ -61,6 +62,18 @@ class CommandApi(Protocol):
 
     def delete(self, path: str) -> CommandReply:
         """DELETE ``path``."""
+        ...
+
+    def upload(self, path: str, source: Path) -> CommandReply:
+        """PUT a file as it is, however large; the appliance has to run."""
+        ...
+
+    def download(self, path: str, target: Path) -> None:
+        """GET ``path`` into a new file, however large, which is not there when that fails; the appliance has to run."""
+        ...
+
+    def say(self, text: str, *, end: str = "\n", to_stderr: bool = False) -> None:
+        """Print at once, whatever is printed: for output that goes on."""
         ...
 
     def show(self, reply: CommandReply, text: str) -> None:

@@ -6,8 +6,10 @@ import os
 import socket
 import ssl
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 from urllib.parse import quote, urlsplit
 
 from attrs import define, frozen
@@ -16,6 +18,7 @@ from appliance.errors import ApplianceError
 
 TIMEOUT_SECONDS = 60.0
 LIMIT_BYTES = 64 * 1024 * 1024
+COPY_BYTES = 1024 * 1024
 
 
 class CommandFailed(ApplianceError):
@@ -109,18 +112,42 @@ class HttpApi:
 
     def request(self, method: str, path: str, body: Any = None) -> Reply:
         """Send one request; raises `NotRunning` when nothing answers on the control socket."""
+        payload = None if body is None else json.dumps(body).encode()
+        with self._sent(method, path, payload, {} if body is None else {"Content-Type": "application/json"}) as answer:
+            text = answer.read(LIMIT_BYTES + 1)
+            if len(text) > LIMIT_BYTES:
+                raise CommandFailed(f"the answer is larger than {LIMIT_BYTES} bytes")
+            return reply_or_raise(answer.status, text.decode("utf-8", "replace"), answer.getheader("Retry-After"))
+
+    def upload(self, path: str, source: BinaryIO, size_bytes: int) -> Reply:
+        """PUT so many bytes of an open file, as they are; errors as of `request`."""
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size_bytes)}
+        with self._sent("PUT", path, source, headers) as answer:
+            return reply_or_raise(answer.status, answer.read(LIMIT_BYTES).decode("utf-8", "replace"))
+
+    def download(self, path: str, target: BinaryIO) -> None:
+        """GET ``path`` into an open file, however large it is; errors as of `request`."""
+        with self._sent("GET", path, None, {}) as answer:
+            if answer.status >= 400:
+                reply_or_raise(answer.status, answer.read(LIMIT_BYTES).decode("utf-8", "replace"))
+            while data := answer.read(COPY_BYTES):
+                try:
+                    target.write(data)
+                except OSError as error:
+                    raise CommandFailed(f"the download cannot be written: {error.strerror}") from error
+
+    @contextmanager
+    def _sent(self, method: str, path: str, payload: Any, more: dict[str, str]) -> Iterator[http.client.HTTPResponse]:
+        """Send a request, lend its answer, and say in our words why there is none, or not all of it."""
         connection, prefix = self._connection()
-        headers = {"Accept": "application/json"}
-        payload = None
-        if body is not None:
-            payload = json.dumps(body).encode()
-            headers["Content-Type"] = "application/json"
+        headers = {"Accept": "application/json", **more}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
         try:
-            connection.request(method, prefix + path, payload, headers)
-            answer = connection.getresponse()
-            text = answer.read(LIMIT_BYTES + 1)
+            # Whoever refuses a body may answer and end before all of it was sent.
+            with suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(method, prefix + path, payload, headers)
+            yield connection.getresponse()
         except (FileNotFoundError, ConnectionRefusedError) as error:
             raise self._refused() from error
         except PermissionError as error:
@@ -132,9 +159,6 @@ class HttpApi:
             raise CommandFailed(f"no answer from {self.server or 'the appliance'}: {error}") from error
         finally:
             connection.close()
-        if len(text) > LIMIT_BYTES:
-            raise CommandFailed(f"the answer is larger than {LIMIT_BYTES} bytes")
-        return reply_or_raise(answer.status, text.decode("utf-8", "replace"), answer.getheader("Retry-After"))
 
     def _connection(self) -> tuple[http.client.HTTPConnection, str]:
         if self.socket_path is not None:

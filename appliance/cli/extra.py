@@ -13,7 +13,7 @@ from typing import Any
 import click
 from attrs import asdict, define
 
-from appliance.cli.api import CommandFailed, Reply
+from appliance.cli.api import CommandFailed, HttpApi, NotRunning, Reply
 from appliance.cli.format import table
 from appliance.cli.options import global_options
 from appliance.cli.session import Session
@@ -48,6 +48,39 @@ class SessionApi:
     def delete(self, path: str) -> Reply:
         """DELETE ``path``."""
         return self._session.delete(path)
+
+    def upload(self, path: str, source: Path) -> Reply:
+        """PUT a file as it is."""
+        try:
+            with source.open("rb") as opened:
+                return self._running().upload(path, opened, os.fstat(opened.fileno()).st_size)
+        except OSError as error:
+            raise CommandFailed(f"{source} cannot be read: {error.strerror}") from error
+
+    def download(self, path: str, target: Path) -> None:
+        """GET ``path`` into a new file, which is not there when that fails."""
+        api = self._running()
+        try:
+            with target.open("xb") as opened:
+                try:
+                    api.download(path, opened)
+                except BaseException:
+                    target.unlink()
+                    raise
+        except FileExistsError as error:
+            raise CommandFailed(f"{target} is there already") from error
+        except OSError as error:
+            raise CommandFailed(f"{target} cannot be written: {error.strerror}") from error
+
+    def say(self, text: str, *, end: str = "\n", to_stderr: bool = False) -> None:
+        """Print at once, whatever is printed: for output that goes on."""
+        click.echo(text + end, nl=False, err=to_stderr)
+
+    def _running(self) -> HttpApi:
+        api = self._session.api()
+        if not isinstance(api, HttpApi):
+            raise NotRunning("the appliance is not running", hint="start it with `appliance serve`")
+        return api
 
     def show(self, reply: CommandReply, text: str) -> None:
         """Print the API's own answer with ``--json``, else ``text``."""

@@ -9,6 +9,7 @@ from attrs import define, field
 
 from appliance.errors import Conflict
 from appliance.http.server import Dispatch
+from appliance.http.uploads import CutShort
 from appliance.surface import STREAMED, Call, Surface
 from tests.appliance.http.edge_kit import request, serving
 
@@ -35,7 +36,7 @@ def uploads() -> Surface:
                 total += len(chunk)
                 call.state.sizes.append(len(chunk))
                 call.state.first.set()
-        except BaseException:
+        except CutShort:
             call.state.gone.set()
             raise
         return {"bytes": total}
