@@ -3,7 +3,6 @@
 import os
 import stat
 from collections.abc import AsyncIterator, Generator
-from pathlib import Path
 from typing import Final
 
 import trio
@@ -14,6 +13,7 @@ from appliance.plugin import OutputSink
 CHUNK_BYTES: Final = 1 << 18
 DEPTH_MAX: Final = 64
 ENTRIES_MAX: Final = 1_000_000
+OPEN_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _KINDS: Final = (
     (stat.S_ISLNK, "a link"),
     (stat.S_ISFIFO, "a FIFO"),
@@ -31,10 +31,12 @@ class _Entry:
     reason: str = ""
 
 
-async def collect(folder: Path, sink: OutputSink) -> None:
+async def collect(folder: int, sink: OutputSink) -> None:
     """Put every regular file into a sink, by name; tell it of all else.
 
     A file that cannot be read is skipped, and the sink told why.
+
+    :param folder: an open folder, closed by this.
     """
     entries = _walk(folder)
     try:
@@ -55,13 +57,9 @@ async def _chunks(fd: int) -> AsyncIterator[bytes]:
         yield chunk
 
 
-def _walk(folder: Path) -> Generator[_Entry, None, None]:
+def _walk(folder: int) -> Generator[_Entry, None, None]:
     """Yield what is below a folder; one descriptor is open for each level, no path is ever followed."""
-    try:
-        at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return
-    stack = [(at, "", iter(sorted(os.listdir(at))))]
+    stack = [(folder, "", iter(sorted(os.listdir(folder))))]
     seen = 0
     try:
         while stack:
@@ -81,7 +79,7 @@ def _walk(folder: Path) -> Generator[_Entry, None, None]:
                     if len(stack) >= DEPTH_MAX:
                         yield _Entry(path=path, reason=f"deeper than {DEPTH_MAX} folders")
                         continue
-                    below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+                    below = os.open(name, OPEN_FOLDER, dir_fd=at)
                     stack.append((below, f"{path}/", iter(sorted(os.listdir(below)))))
                 elif stat.S_ISREG(found.st_mode):
                     fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)

@@ -38,6 +38,9 @@ log = structlog.get_logger(__name__)
 
 LOOK_SECONDS: Final = 60.0
 """Between two looks at a host that lacked something at the last."""
+PROOF_SECONDS: Final = 5.0
+"""How long to wait for a task before one of our own finds out what works here."""
+PROBE: Final = "appliance-probe"
 PROBE_SECONDS: Final = 30.0
 ADVISORY: Final = 'limits = "advisory" in [plugins.engine_sandbox] runs tasks without them'
 
@@ -55,6 +58,8 @@ class KeptEngine:
     _status: EngineStatus = field(init=False)
     _attempts: KeptAttempts | None = field(default=None, init=False)
     _space: SpaceMaker | None = field(default=None, init=False)
+    _wanted: trio.Event = field(factory=trio.Event, init=False)
+    _proven: trio.Event = field(factory=trio.Event, init=False)
 
     @property
     def status(self) -> EngineStatus:
@@ -78,31 +83,48 @@ class KeptEngine:
             log.info("engine.looked", engine=self.name, state=self._status.state, message=self._status.message)
             task_status.started()
             while True:
+                if self._status.state == "ok":
+                    with trio.move_on_after(PROOF_SECONDS):
+                        await self._wanted.wait()
+                    self._status = await self._proof(hierarchies)
+                    log.info("engine.proven", engine=self.name, state=self._status.state, message=self._status.message)
+                    self._proven.set()
+                while self._status.state == "ok":
+                    await trio.sleep_forever()
                 await trio.sleep(LOOK_SECONDS)
-                if self._status.state != "ok":
-                    self._status = await self._look(hierarchies)
+                self._proven, self._wanted = trio.Event(), trio.Event()
+                self._status = await self._look(hierarchies)
         finally:
             spawner.close()
 
     async def _look(self, hierarchies: Hierarchies) -> EngineStatus:
+        """Look for what can be seen without running anything."""
+        try:
+            await trio.to_thread.run_sync(self.attempts.open)
+        except OSError as error:
+            return self.says("unavailable", f"{error.filename}: {error.strerror}")
         lacks = await self.lacking()
         if lacks is not None:
             return lacks
         if not hierarchies.has_limits and self.settings.limits == "required":
             return self.says("unavailable", f"no limits can be set: {hierarchies.problem}", hint=ADVISORY)
+        features = frozenset({"gpu"}) if has_gpus(self.host) else frozenset[str]()
+        return self.says("ok", f"{self.described()}, not proven yet", features=features)
+
+    async def _proof(self, hierarchies: Hierarchies) -> EngineStatus:
+        """Find out by a first task what works."""
         try:
-            await trio.to_thread.run_sync(self.attempts.open)
-            features, words = await self._proven()
+            features = await self._first_task()
         except (OSError, LaunchFailed, EngineLost, trio.TooSlowError) as error:
             hint = error.hint if isinstance(error, LaunchFailed) else ""
             return self.says("unavailable", str(error) or "a first task did not end", hint=hint or self.advice())
-        limits = (
-            f"limits by cgroup v{2 if hierarchies.is_v2 else 1}" if hierarchies.has_limits else "limits promised only"
-        )
-        return self.says("ok", f"{words}, {limits}", features=features)
+        limits = "limits promised only"
+        if hierarchies.has_limits:
+            limits = f"limits by cgroup v{2 if hierarchies.is_v2 else 1}"
+        return self.says("ok", f"{self.described()}, {limits}", features=features)
 
-    async def _proven(self) -> tuple[frozenset[str], str]:
-        """Run a first task, with a file system of its own where that can be; return what works."""
+    async def _first_task(self) -> frozenset[str]:
+        """Run a task that does nothing, with a file system of its own where that can be; return what works."""
         features = {"gpu"} if has_gpus(self.host) else set()
         self._space = find_space_maker(self.host) if os.geteuid() == 0 else None
         if self._space is not None:
@@ -114,12 +136,12 @@ class KeptEngine:
                 self._space = None
         if self._space is None:
             await self._probe(storage_mib=0)
-        return frozenset(features), await self.described()
+        return frozenset(features)
 
     async def _probe(self, storage_mib: int) -> None:
         launch = Launch(
-            attempt_id=f"probe-{self.name}-{os.getpid()}",
-            job_id="probe",
+            attempt_id=PROBE,
+            job_id=PROBE,
             fencing_token=0,
             image=HOST,
             command="exit 0",
@@ -152,7 +174,7 @@ class KeptEngine:
         """Return what this host lacks; ``None`` when nothing."""
         raise NotImplementedError
 
-    async def described(self) -> str:
+    def described(self) -> str:
         """Return in words what was found."""
         raise NotImplementedError
 
@@ -168,6 +190,9 @@ class KeptEngine:
 
     async def start(self, launch: Launch, tell: Callable[[str], None]) -> None:
         """Start an attempt; see `TaskEngine`."""
+        if self._status.state == "ok" and not self._proven.is_set():
+            self._wanted.set()
+            await self._proven.wait()
         if self._status.state != "ok":
             raise LaunchFailed(self._status.message, reason=EndReason.REFUSED, hint=self._status.hint)
         await self.attempts.start(launch, self.recipe)
@@ -186,7 +211,7 @@ class KeptEngine:
 
     async def found(self) -> list[Found]:
         """Return every attempt that is here."""
-        return [found for found in await trio.to_thread.run_sync(self.attempts.found) if found.job_id != "probe"]
+        return [found for found in await trio.to_thread.run_sync(self.attempts.found) if found.attempt_id != PROBE]
 
     async def usage(self, attempt_id: str) -> Usage | None:
         """Return what it uses now."""
@@ -218,6 +243,7 @@ class KeptEngine:
             uid=self.attempts.take_uid(launch.attempt_id) if is_root else None,
             memory_mib=launch.memory_mib,
             has_space=self._space is not None and launch.storage_mib > 0,
+            mount="" if self._space is None else self._space.mount,
             has_init=has_init,
         )
         space = None

@@ -23,7 +23,16 @@ import time
 from contextlib import suppress
 from typing import Any, Final, NoReturn
 
-from .becoming import PR_SET_CHILD_SUBREAPER, CannotStart, become, make_space, prctl, sync_file_system, write
+from .becoming import (
+    PR_SET_CHILD_SUBREAPER,
+    CannotStart,
+    become,
+    lend_space,
+    make_space,
+    prctl,
+    sync_file_system,
+    write,
+)
 from .processes import children, descendants, kill_all, name_of, reap, start_ticks
 
 FRAME: Final = struct.Struct("<BxxxIq")
@@ -108,6 +117,9 @@ class Keeper:
         """Start what is asked for, and stay until it has ended."""
         self.asked = _received(self.connection)
         os.chdir(self.asked["folder"])
+        if "lend" in self.asked:
+            self._lend()
+            return
         # Before it is said that there is a keeper: whoever reads the log takes nobody at its other end for the end.
         self.wake_fd = os.open("wake", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         if not _claimed():
@@ -124,6 +136,15 @@ class Keeper:
             self._end(never_ran=str(error), disk_full=full)
             return
         self._follow(pid, sources)
+
+    def _lend(self) -> None:
+        """Give away a descriptor of what an ended task has left in a file system of its own."""
+        try:
+            fd = lend_space(self.asked)
+        except (CannotStart, OSError) as error:
+            self._say({"problem": str(error)})
+        else:
+            socket.send_fds(self.connection, [b'{"ok": true}'], [fd])
 
     def _start(self) -> tuple[int, dict[int, str]]:
         """Start the command; return its pid and what to read."""

@@ -14,13 +14,12 @@ from attrs import define, field, frozen
 from appliance.plugin import EndReason, EngineLost, Exit, Found, Launch, LaunchFailed, LogChunk, OutputSink, Usage
 
 from .cgroups import Group, Hierarchies, Limits
-from .collecting import collect
+from .collecting import OPEN_FOLDER, collect
 from .logs import LogReader
 from .processes import descendants, kill_all, send
 from .records import AttemptFolder, AttemptRecord, ExitRecord, boot_id, folder_name
 from .removing import remove_tree
 from .settings import SandboxSettings
-from .space import close_space, opened_space
 from .spawning import Spawner
 
 log = structlog.get_logger(__name__)
@@ -227,10 +226,10 @@ class KeptAttempts:
         if record is None or (ended is not None and not ended.has_output):
             return
         if not record.has_space:
-            await collect(folder.path / "output", sink)
+            await collect(os.open(folder.path / "output", OPEN_FOLDER), sink)
         elif (folder.path / "space.img").exists():
-            async with opened_space(folder.path) as at:
-                await collect(at / "output", sink)
+            asked = {"folder": str(folder.path), "lend": "output", "mount": record.mount}
+            await collect(await self.spawner.borrow(asked), sink)
 
     async def remove(self, attempt_id: str) -> None:
         """Remove all of it; see `TaskEngine.remove`."""
@@ -238,8 +237,6 @@ class KeptAttempts:
         record = folder.record()
         if record is not None and folder.keeper() is not None and folder.exit() is None:
             await self._kill(attempt_id)
-        if record is not None and record.has_space:
-            await close_space(folder.path)
         try:
             await trio.to_thread.run_sync(partial(remove_tree, folder.path))
         except OSError as error:

@@ -49,7 +49,7 @@ class ProcessEngine(KeptEngine):
             )
         return None
 
-    async def described(self) -> str:
+    def described(self) -> str:
         """Return as whom tasks run."""
         whom = "as users of their own" if os.geteuid() == 0 else "as the appliance's own user"
         return f"plain processes {whom}, with this host's files and network"

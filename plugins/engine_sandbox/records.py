@@ -49,6 +49,8 @@ class AttemptRecord:
     memory_mib: int = 0
     has_space: bool = False
     """Whether what it writes lies in a file system of its own."""
+    mount: str = ""
+    """The program that mounts that."""
     has_init: bool = True
     """Whether it has a process namespace, which ends with its first process."""
 

@@ -23,6 +23,7 @@ class SandboxEngine(KeptEngine):
     """Tasks in sandboxes of bubblewrap, with limits by control groups."""
 
     bwrap: str = field(default="", init=False)
+    version: str = field(default="", init=False)
     libraries: dict[str, str] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -39,11 +40,11 @@ class SandboxEngine(KeptEngine):
         if found is None:
             message = "bubblewrap (bwrap) is not on this host"
             return self.says("absent", message, hint="apt install bubblewrap")
-        version = await output_of(found, "--version")
+        version = (await output_of(found, "--version")).strip()
         numbers = re.search(r"(\d+)\.(\d+)", version)
         if numbers is None or (int(numbers[1]), int(numbers[2])) < VERSION_MIN:
-            return self.says("unavailable", f"{version.strip() or found}: 0.8 or newer is needed")
-        self.bwrap = found
+            return self.says("unavailable", f"{version or found}: 0.8 or newer is needed")
+        self.bwrap, self.version = found, version
         if has_gpus(self.host):
             self.libraries = driver_libraries(await output_of("ldconfig", "-p"))
         etc = self.folder / "etc"
@@ -53,12 +54,11 @@ class SandboxEngine(KeptEngine):
             (etc / name).chmod(0o644)
         return None
 
-    async def described(self) -> str:
+    def described(self) -> str:
         """Return bubblewrap's version, and as whom tasks run."""
-        version = (await output_of(self.bwrap, "--version")).strip()
         whom = "tasks run as users of their own" if os.geteuid() == 0 else "tasks run as our own user, in sandboxes"
         gpus = ", GPUs not proven on such a host" if has_gpus(self.host) else ""
-        return f"{version} at {self.bwrap}, {whom}, root read-only, no network{gpus}"
+        return f"{self.version} at {self.bwrap}, {whom}, root read-only, no network{gpus}"
 
     def advice(self) -> str:
         """Tell what mostly stands in the way."""

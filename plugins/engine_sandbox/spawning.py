@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from array import array
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +23,7 @@ BOOT: Final = (
 PYTHON_NEEDS: Final = ("LD_LIBRARY_PATH",)
 """Of our environment; the tasks get none of it."""
 ANSWER_BYTES_MAX: Final = 1 << 20
+PIECE_BYTES: Final = 65_536
 END_SECONDS: Final = 2.0
 
 
@@ -37,13 +39,34 @@ class Spawner:
     _control: socket.socket | None = field(default=None, init=False)
     _lock: trio.Lock = field(factory=trio.Lock, init=False)
 
+    @property
+    def pid(self) -> int | None:
+        """The program's process; ``None`` before it is needed."""
+        return None if self._process is None else self._process.pid
+
     async def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Have something started and kept; return the keeper's answer.
 
         :raises EngineLost: there is no answer; whether it was started its folder tells.
         """
+        answer, fds = await self._asked(request)
+        for fd in fds:
+            os.close(fd)
+        return answer
+
+    async def borrow(self, request: Mapping[str, Any]) -> int:
+        """Ask for a descriptor; errors as of `ask`, and where there is none in the keeper's words."""
+        answer, fds = await self._asked(request)
+        if len(fds) != 1:
+            for fd in fds:
+                os.close(fd)
+            raise EngineLost(f"what the task wrote cannot be read: {answer.get('problem', answer)}")
+        return fds[0]
+
+    async def _asked(self, request: Mapping[str, Any]) -> tuple[dict[str, Any], list[int]]:
         ours, theirs = socket.socketpair()
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
+        fds: list[int] = []
         async with stream:
             with theirs:
                 await self._hand_over(theirs)
@@ -51,14 +74,19 @@ class Spawner:
             answer = b""
             try:
                 await stream.send_all(len(body).to_bytes(8, "big") + body)
-                async for piece in stream:
-                    answer += piece
-                    if len(answer) > ANSWER_BYTES_MAX:
+                while len(answer) < ANSWER_BYTES_MAX:
+                    piece, more, _, _ = await stream.socket.recvmsg(PIECE_BYTES, socket.CMSG_SPACE(4))
+                    for _, _, packed in more:
+                        fds += array("i", packed)
+                    if not piece:
                         break
+                    answer += piece
+                for fd in fds:
+                    os.set_inheritable(fd, False)
                 found: dict[str, Any] = json.loads(answer)
-            except (trio.BrokenResourceError, ValueError) as error:
+            except (OSError, trio.BrokenResourceError, ValueError) as error:
                 raise EngineLost("the keeper of a task ended before it could say how it went") from error
-        return found
+        return found, fds
 
     async def _hand_over(self, connection: socket.socket) -> None:
         async with self._lock:
