@@ -55,6 +55,8 @@ PAGES: Final[Mapping[str, Page]] = {
     "machines": Page("Machines", "machines"),
     "machine": Page("Machine", "machine", has_charts=True),
     "sharing": Page("Sharing", "sharing"),
+    "tasks": Page("Tasks", "tasks"),
+    "task": Page("Task", "task"),
     "events": Page("Events", "events"),
     "plugins": Page("Plugins", "plugins"),
     "people": Page("People and tokens", "people"),

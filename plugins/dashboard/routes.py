@@ -84,6 +84,18 @@ async def sharing(call: Call[None]) -> Answer | Redirect:
     return _for_people(call, "sharing")
 
 
+@api.get("/ui/tasks", caller=ANYONE, access="public")
+async def tasks(call: Call[None]) -> Answer | Redirect:
+    """Show container tasks, schedules and what they run on."""
+    return _for_people(call, "tasks")
+
+
+@api.get("/ui/tasks/{task_id}", caller=ANYONE, access="public")
+async def task(call: Call[None]) -> Answer | Redirect:
+    """Show one task with its log and files; its script finds it."""
+    return _for_people(call, "task")
+
+
 @api.get("/admin", caller=ANYONE, access="public")
 async def admin(call: Call[None]) -> Redirect:
     """Lead whoever looks for servers where the documentation of agents has them to our page of servers.

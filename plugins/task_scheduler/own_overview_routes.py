@@ -1,6 +1,7 @@
 """Our own API: how tasks do on the whole, and which engine runs them and why."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from appliance.plugin import PERSON, Call, Caller, EngineStatus, GpuCapacity, HostCapacity, JobRecord
@@ -75,8 +76,16 @@ def _host(state: TaskState, caller: Caller, host: HostCapacity) -> HostItem:
         memory_allocated_mib=host.allocated_memory_mib,
         storage_mib=host.storage_mib,
         storage_allocated_mib=host.allocated_storage_mib,
-        gpus=tuple(_gpu(gpu, indexes.get(gpu.gpu_id), running) for gpu in host.gpus),
+        gpus=tuple(
+            _gpu(gpu, indexes.get(gpu.gpu_id), running) for gpu in sorted(host.gpus, key=partial(_place, indexes))
+        ),
     )
+
+
+def _place(indexes: Mapping[str, int], gpu: GpuCapacity) -> tuple[int, bool, str]:
+    """Return where a GPU stands in the list: by its index, instances below the one that they are parts of."""
+    whole = gpu.parent_gpu_id or gpu.gpu_id
+    return indexes.get(whole, len(indexes)), gpu.parent_gpu_id is not None, gpu.gpu_id
 
 
 def _gpu(gpu: GpuCapacity, index: int | None, running: Sequence[JobRecord]) -> GpuItem:

@@ -59,17 +59,21 @@ export function toLogin() {
   location.replace(`/login?${new URLSearchParams({ next: location.pathname + location.search })}`);
 }
 
-/** Ask the API; returns the decoded answer (null for an empty one). Options: `method`, `body`, `stay` (401 raises). */
+/**
+ * Ask the API; returns the decoded answer (null for an empty one). Options: `method`, `body` (a Blob is sent as it is),
+ * `stay` (401 raises).
+ */
 export async function ask(path, { method = "GET", body, stay = false, signal } = {}) {
   const headers = { Accept: "application/json" };
-  if (body !== undefined) headers["Content-Type"] = "application/json";
+  const isRaw = body instanceof Blob;
+  if (body !== undefined) headers["Content-Type"] = isRaw ? "application/octet-stream" : "application/json";
   if (method !== "GET") {
     const token = csrfToken();
     if (token) headers["X-CSRFToken"] = token;
   }
   let answer;
   try {
-    answer = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), cache: "no-store", credentials: "same-origin", signal });
+    answer = await fetch(path, { method, headers, body: body === undefined || isRaw ? body : JSON.stringify(body), cache: "no-store", credentials: "same-origin", signal });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError(0, "The appliance does not answer.", "Is it still running, and is the network or tunnel to it still up?");

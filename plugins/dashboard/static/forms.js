@@ -4,11 +4,11 @@ import { attribute, bar, el, text } from "./dom.js";
 
 let fields = 0;
 
-/** A labelled input with room for its own error. */
-export function field(label, attributes) {
+/** A labelled input, or textarea, with room for its own error. */
+export function field(label, attributes, tag = "input") {
   fields += 1;
   const id = `field-${fields}`;
-  const input = el("input", { id, "aria-describedby": `${id}-error`, ...attributes });
+  const input = el(tag, { id, "aria-describedby": `${id}-error`, ...attributes });
   const error = el("p", { class: "field-error", id: `${id}-error`, role: "alert" });
   const root = el("div", { class: "field" }, el("label", { for: id }, label), input, error);
   return {

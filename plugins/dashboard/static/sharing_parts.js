@@ -1,4 +1,4 @@
-// What the cards of GPU sharing have in common: cells of two lines, long tables in parts, dialogs with a form.
+// What the cards of GPU sharing, and those of tasks, have in common: cells of two lines, long tables in parts, dialogs with a form.
 
 import { ask } from "./api.js";
 import { attribute, el, notice, text } from "./dom.js";

@@ -10,6 +10,7 @@ const PAGES = [
   ["servers", "/ui/servers", "Servers", "viewer"],
   ["machines", "/ui/machines", "Machines", "viewer", "machine_registry"],
   ["sharing", "/ui/sharing", "Sharing", "viewer", "gpu_sharing"],
+  ["tasks", "/ui/tasks", "Tasks", "viewer", "task_scheduler"],
   ["events", "/ui/events", "Events", "viewer"],
   ["plugins", "/ui/plugins", "Plugins", "viewer"],
   ["people", "/ui/people", "People", "viewer"],

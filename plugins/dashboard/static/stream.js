@@ -4,7 +4,7 @@ const FIRST_WAIT_MS = 1000;
 const LONGEST_WAIT_MS = 15000;
 
 /**
- * Follow an event stream. `events` maps event names to functions of the decoded data; `lost(secondsToNextTry)` is told
+ * Follow an event stream; `path` may be a function that says where to go on with each new connection. `events` maps event names to functions of the decoded data; `lost(secondsToNextTry)` is told
  * when it breaks; `check()` runs before each new try and may reject (nothing reachable) or leave the page (401).
  * A half-open connection (a laptop that slept, a cut tunnel) gives no error: after `silenceSeconds()` it counts as lost.
  */
@@ -23,7 +23,7 @@ export function follow(path, { events, opened, lost, check, silenceSeconds = () 
 
   function open() {
     if (closed) return;
-    const mine = (source = new EventSource(path));
+    const mine = (source = new EventSource(typeof path === "function" ? path() : path));
     heard();
     mine.onopen = () => {
       wait = FIRST_WAIT_MS;

@@ -10,10 +10,10 @@ from appliance.errors import PathNotFound
 from plugins.dashboard.assets import PREFIX, STATIC, read_assets
 from plugins.dashboard.pages import PAGES, source
 
-BUDGET_BYTES = 150_000
+BUDGET_BYTES = 170_000
 
 
-def test_everything_a_browser_can_load_is_under_150_kb_gzipped() -> None:
+def test_everything_a_browser_can_load_is_under_170_kb_gzipped() -> None:
     parts = [asset.body for asset in read_assets().files.values()] + [source(name) for name in PAGES]
     # Level 1 is what the edge sends with; higher levels only shrink it.
     packed = sum(len(gzip.compress(part, compresslevel=1)) for part in parts)
