@@ -11,9 +11,12 @@ from appliance.errors import BadInput, Forbidden, TooLarge
 from appliance.jobs import Job
 from appliance.scheduler.quotas import Quota, Quotas
 from appliance.settings import QuotaSettings, SchedulerSettings
+from appliance.taskfiles import FileLimits
 
 TOGETHER_MAX: Final = 10_000
 """Jobs in one submission."""
+FREE_BYTES_MIN: Final = 512 * 2**20
+"""Files of jobs leave so much of the disk to the database."""
 ENVIRONMENT_MAX: Final = 1_000
 ENVIRONMENT_MAX_CHARS: Final = 131_072
 _JOB_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,179}")
@@ -71,6 +74,20 @@ def check_count(jobs: Iterable[Job]) -> None:
         raise TooLarge(f"at most {TOGETHER_MAX} tasks can be submitted at once")
     if len(set(ids)) < len(ids):
         raise BadInput("two tasks of one id", field="job_id")
+
+
+def output_limits(settings: SchedulerSettings) -> FileLimits:
+    """Return how much of what a job leaves is kept."""
+    return FileLimits(
+        files_max=settings.output_files_max, bytes_max=settings.output_bytes_max, free_bytes_min=FREE_BYTES_MIN
+    )
+
+
+def input_limits(settings: SchedulerSettings) -> FileLimits:
+    """Return how much may be given to a job."""
+    return FileLimits(
+        files_max=settings.input_files_max, bytes_max=settings.input_bytes_max, free_bytes_min=FREE_BYTES_MIN
+    )
 
 
 def quotas_of(settings: SchedulerSettings) -> Quotas:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import trio
 from attrs import evolve
@@ -16,7 +16,6 @@ from appliance.database import Database
 from appliance.engines import EngineStatus, TaskEngine
 from appliance.errors import BadInput, Busy, Conflict, Forbidden
 from appliance.events import EventBus
-from appliance.events.model import Subscription
 from appliance.inventory.store import Inventory
 from appliance.jobs import Job, JobState
 from appliance.ledger.store import Ledger
@@ -34,14 +33,12 @@ from appliance.scheduler.quotas import refuse_submission
 from appliance.scheduler.records import JobRecord
 from appliance.scheduler.runtimes import Runtime, Runtimes
 from appliance.scheduler.schedules import Schedule, Schedules
-from appliance.scheduler.telling import CHANGED, how_it_is
+from appliance.scheduler.telling import CHANGED, Subjects, how_it_is
 from appliance.scheduler.upkeep import Upkeep
 from appliance.settings import SchedulerSettings
-from appliance.taskfiles import FileLimits, TaskFiles
+from appliance.taskfiles import TaskFiles
 from appliance.tasklogs import TaskLogs
 
-FREE_BYTES_MIN: Final = 512 * 2**20
-"""Files of tasks leave so much of the disk to the database."""
 CHANGES_BACKLOG: Final = 4096
 PAGE_MAX: Final = 1000
 
@@ -80,16 +77,8 @@ class Scheduler:
         """What jobs write."""
         self.files = TaskFiles(
             folder,
-            limits=lambda: FileLimits(
-                files_max=settings().output_files_max,
-                bytes_max=settings().output_bytes_max,
-                free_bytes_min=FREE_BYTES_MIN,
-            ),
-            input_limits=lambda: FileLimits(
-                files_max=settings().input_files_max,
-                bytes_max=settings().input_bytes_max,
-                free_bytes_min=FREE_BYTES_MIN,
-            ),
+            limits=lambda: admission.output_limits(settings()),
+            input_limits=lambda: admission.input_limits(settings()),
         )
         """What jobs are given and leave."""
         self._board = Board(
@@ -287,9 +276,14 @@ class Scheduler:
     def changes(self) -> Iterator[AsyncIterator[str]]:
         """Subscribe to the ids of jobs about which anything is new, as `Events.subscribe` does; ends with `Lagged`."""
         with self._events.subscribe(CHANGED, backlog=CHANGES_BACKLOG) as events:
-            yield _Subjects(events)
+            yield Subjects(events)
 
     # ------------------------------------------------------------ looking
+
+    @property
+    def settings(self) -> SchedulerSettings:
+        """The settings in force."""
+        return self._settings()
 
     def counts(self) -> Mapping[JobState, int]:
         """Return how many jobs are in each state that is not final."""
@@ -398,16 +392,3 @@ class Scheduler:
 
 def _by_owner(jobs: Sequence[Job]) -> Counter[str]:
     return Counter(job.owner for job in jobs)
-
-
-class _Subjects:
-    """Ids of the jobs that events are about. No generator: one that is left by `break` would be closed late."""
-
-    def __init__(self, events: Subscription) -> None:
-        self._events = aiter(events)
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> str:
-        return (await anext(self._events)).subject

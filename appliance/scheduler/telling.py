@@ -1,11 +1,12 @@
 """What is told of a job on the event bus, in words and as data."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from attrs import frozen
 
 from appliance.events import Event
+from appliance.events.model import Subscription
 from appliance.jobs import EndReason, JobState
 from appliance.scheduler.records import JobRecord
 
@@ -97,3 +98,16 @@ def _data(record: JobRecord) -> dict[str, Any]:
             "exit_code": newest.exit_code,
         }
     return data
+
+
+class Subjects:
+    """Ids of the jobs that events are about. No generator: one that is left by `break` would be closed late."""
+
+    def __init__(self, events: Subscription) -> None:
+        self._events = aiter(events)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str:
+        return (await anext(self._events)).subject

@@ -1,6 +1,7 @@
 """What the scheduler looks at by the clock: engines, leases, GPUs of running jobs, schedules, old jobs."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from math import inf
 from typing import Final
 
@@ -9,7 +10,7 @@ import trio
 from attrs import define, field
 
 from appliance.engines import EngineLost, TaskEngine
-from appliance.errors import ApplianceError, NotFound
+from appliance.errors import ApplianceError, Conflict, NotFound
 from appliance.inventory.store import Inventory
 from appliance.jobs import EndReason
 from appliance.scheduler import learned, store
@@ -176,7 +177,10 @@ class Upkeep:
                     connection, ended_before_unix_us=before, kept=settings.keep_jobs_max, limit=FORGOTTEN_AT_ONCE
                 )
             )
+            gone = 0
             for job_id in old:
-                await self.forget(job_id)
-            if len(old) < FORGOTTEN_AT_ONCE:
+                with suppress(Conflict, NotFound):  # still being cleaned up: the next time
+                    await self.forget(job_id)
+                    gone += 1
+            if gone < FORGOTTEN_AT_ONCE:
                 return

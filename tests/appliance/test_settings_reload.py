@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from appliance.config.loaded import plain
 from appliance.settings import RELOAD, every_setting
 from appliance.testing import RunningAppliance, running, scripted_gpus, until
 
@@ -72,6 +73,39 @@ def retention(name: str) -> Callable[[RunningAppliance], Awaitable[Any]]:
     return probe
 
 
+def scheduler(name: str) -> Callable[[RunningAppliance], Awaitable[Any]]:
+    """Look at what the scheduler goes by; what follows from each is tested in tests/appliance/scheduler."""
+
+    async def probe(appliance: RunningAppliance) -> Any:
+        return plain(getattr(appliance.state.scheduler.settings, name))
+
+    return probe
+
+
+QUOTA = {"pending_max": 7, "running_max": 0, "cores_max": 0.0, "gpus_max": 0.0}
+SCHEDULER: dict[str, tuple[str, Any]] = {
+    "memory_reserve_mib": ("7", 7),
+    "storage_reserve_mib": ("7", 7),
+    "pids_max": ("77", 77),
+    "log_limit_bytes": ("70_000", 70_000),
+    "input_bytes_max": ("7", 7),
+    "input_files_max": ("7", 7),
+    "output_bytes_max": ("7", 7),
+    "output_files_max": ("7", 7),
+    "keep_days": ("7", 7.0),
+    "keep_jobs_max": ("7", 7),
+    "pending_max": ("7", 7),
+    "start_seconds": ("7", 7.0),
+    "everyone": ("{ pending_max = 7 }", QUOTA),
+    "people": ("{ ana = { pending_max = 7 } }", {"ana": QUOTA}),
+    "preemption": ("false", False),
+    "images": ("['team/*']", ["team/*"]),
+    "networks": ("['none']", ["none"]),
+    "privileges": ("['SYS_PTRACE']", ["SYS_PTRACE"]),
+    "link_local": ("true", True),
+    "volumes": ("{ data = { source = '/srv' } }", {"data": {"source": "/srv", "read_only": True}}),
+}
+
 PROBES: dict[str, tuple[str, Callable[[RunningAppliance], Awaitable[Any]], Any]] = {
     "server.public_url": ("'https://gpu.example.net'", public_url, "https://gpu.example.net"),
     "server.hosts": ("['gpu-box-01']", hosts, 200),
@@ -94,6 +128,7 @@ PROBES: dict[str, tuple[str, Callable[[RunningAppliance], Awaitable[Any]], Any]]
     "series.one_hour_days": ("3", retention("one_hour_days"), 3),
     "series.disk_budget_bytes": ("1_000_000_000", retention("disk_budget_bytes"), 1_000_000_000),
 }
+PROBES |= {f"scheduler.{name}": (value, scheduler(name), seen) for name, (value, seen) in SCHEDULER.items()}
 """By key: a value to set, what looks for its effect, and what it must see then (and not before)."""
 
 

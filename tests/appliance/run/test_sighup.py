@@ -106,6 +106,30 @@ SEEN |= {
     f"series.{name}": ("3", shown(f"series.{name}"), 3.0)
     for name in ("raw_hours", "ten_seconds_days", "one_minute_days", "ten_minutes_days", "one_hour_days")
 }
+QUOTA = {"pending_max": 7, "running_max": 0, "cores_max": 0.0, "gpus_max": 0.0}
+SCHEDULER: dict[str, tuple[str, Any]] = {
+    "memory_reserve_mib": ("7", 7),
+    "storage_reserve_mib": ("7", 7),
+    "pids_max": ("77", 77),
+    "log_limit_bytes": ("70_000", 70_000),
+    "input_bytes_max": ("7", 7),
+    "input_files_max": ("7", 7),
+    "output_bytes_max": ("7", 7),
+    "output_files_max": ("7", 7),
+    "keep_days": ("7", 7.0),
+    "keep_jobs_max": ("7", 7),
+    "pending_max": ("7", 7),
+    "start_seconds": ("7", 7.0),
+    "everyone": ("{ pending_max = 7 }", QUOTA),
+    "people": ("{ ana = { pending_max = 7 } }", {"ana": QUOTA}),
+    "preemption": ("false", False),
+    "images": ("['team/*']", ["team/*"]),
+    "networks": ("['none']", ["none"]),
+    "privileges": ("['SYS_PTRACE']", ["SYS_PTRACE"]),
+    "link_local": ("true", True),
+    "volumes": ("{ data = { source = '/srv' } }", {"data": {"source": "/srv", "read_only": True}}),
+}
+SEEN |= {f"scheduler.{name}": (text, shown(f"scheduler.{name}"), seen) for name, (text, seen) in SCHEDULER.items()}
 SEEN["series.disk_budget_bytes"] = ("1_000_000_000", shown("series.disk_budget_bytes"), 1_000_000_000)
 
 
