@@ -84,12 +84,12 @@ def named(url: str, settings: DockerSettings, host: Host) -> Address:
     """
     if url.startswith("unix:///"):
         return Address(socket=Path(url.removeprefix("unix://")))
-    parts = urlsplit(url)
     try:
-        name, port = parts.hostname, parts.port
+        parts = urlsplit(url)
+        scheme, name, port = parts.scheme, parts.hostname, parts.port
     except ValueError:
-        name, port = None, None
-    if parts.scheme != "tcp" or not name:
+        scheme, name, port = "", None, None
+    if scheme != "tcp" or not name:
         raise AddressUnusable(
             f"{url[:200]!r} is no address that can be used", hint="unix:///PATH or tcp://HOST:PORT (with certificates)"
         )

@@ -99,6 +99,11 @@ class _Incoming(io.RawIOBase):
         self.allowed = HEADERS_BYTES_MAX
         """Bytes that may be read before it is set again."""
 
+    async def peek(self) -> bool:
+        """Whether there is anything."""
+        self._rest = self._rest or await self._answer.receive()
+        return bool(self._rest)
+
     def read(self, size: int = -1, /) -> bytes:
         """Return ``size`` bytes, fewer only at the end."""
         # tarfile asks in blocks of its own and adds them up: each is small, whatever a header claims.
@@ -122,6 +127,8 @@ async def unpack(answer: Answer, sink: OutputSink) -> None:
     :raises EngineLost: the stream broke off or is no tar.
     """
     source = _Incoming(answer)
+    if not await source.peek():
+        return  # Podman has nothing to say about an /output that is a link
     try:
         tar = await trio.to_thread.run_sync(partial(tarfile.open, fileobj=source, mode="r|", bufsize=BUFFER_BYTES))
         while True:

@@ -11,6 +11,8 @@ from appliance.plugin import EndReason, EngineLost, Exit, Found, Usage
 
 KILLED: Final = 137
 """128 + SIGKILL."""
+TERMINATED: Final = 143
+"""128 + SIGTERM."""
 APPLIANCE: Final = "appliance.id"
 ATTEMPT: Final = "appliance.attempt"
 JOB: Final = "appliance.job"
@@ -152,10 +154,12 @@ def fence_of(name: str) -> str:
     return f"{name}-net"
 
 
-def exit_of(container: Container, *, is_podman: bool, was_stopped: bool) -> Exit:
+def exit_of(container: Container, *, is_podman: bool, was_stopped: bool, was_interrupted: bool = False) -> Exit:
     """Return how a container that does not run has ended.
 
     :param was_stopped: whether we asked it to end: a kill is then ours.
+    :param was_interrupted: whether the engine was away while it ran. Docker ends what it finds running when it stops or
+        comes back (unless its live-restore is on), and remembers no more than the exit code.
     """
     state = container.state
     if not state.was_started:
@@ -167,6 +171,9 @@ def exit_of(container: Container, *, is_podman: bool, was_stopped: bool) -> Exit
     if state.oom_killed and code != 0:
         message = "out of memory: the kernel killed a process of it at its memory limit"
         return Exit(exit_code=code, reason=EndReason.OOM, message=message, ended_at_unix_us=ended)
+    if was_interrupted and not was_stopped and not is_podman and code in (KILLED, TERMINATED):
+        message = f"the engine went away and ended it (exit code {code})"
+        return Exit(exit_code=code, reason=EndReason.ENGINE_LOST, message=message, ended_at_unix_us=ended)
     limit = container.labels.get(MEMORY, "0")
     if is_podman and code == KILLED and limit != "0" and not was_stopped:
         # Podman forgets that it was the memory limit (with cgroup v1 always). Its first process can be killed from

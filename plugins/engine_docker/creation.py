@@ -16,7 +16,7 @@ LOG_FILES: Final = 2
 SHM_MIB_MIN: Final = 64
 NETWORK_CAPABILITIES: Final = frozenset({"NET_ADMIN", "NET_RAW", "SYS_ADMIN", "ALL"})
 """With any of these a task takes the fence around its network away."""
-_GPU: Final = re.compile(r"(GPU|MIG)-[A-Za-z0-9][A-Za-z0-9/-]{1,120}")
+_GPU: Final = re.compile(r"(GPU|MIG)-[A-Za-z0-9][A-Za-z0-9/-]{0,120}")
 
 
 @frozen(kw_only=True)

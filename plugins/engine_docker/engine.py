@@ -54,6 +54,9 @@ class DockerEngine:
         self._notes = Notes(folder=folder / "logs")
         self._appliance_id = appliance_id
         self._stopped: set[str] = set()
+        """Attempts that we asked to end."""
+        self._interrupted: set[str] = set()
+        """Attempts whose engine was away while somebody waited for their end."""
 
     @property
     def name(self) -> str:
@@ -76,16 +79,28 @@ class DockerEngine:
 
     async def wait(self, attempt_id: str) -> Exit:
         """Return how the attempt's container ended."""
-        with self._told():
-            while True:
-                client, name = await self._place(attempt_id)
-                container = await inspect(client, name)
-                if container is None:
-                    return GONE
-                if not container.state.running:
-                    is_podman = (await self._link.connected()).around.is_podman
-                    return exit_of(container, is_podman=is_podman, was_stopped=attempt_id in self._stopped)
-                await self._wait_once(client, name)
+        try:
+            with self._told():
+                return await self._end_of(attempt_id)
+        except EngineLost:
+            self._interrupted.add(attempt_id)
+            raise
+
+    async def _end_of(self, attempt_id: str) -> Exit:
+        while True:
+            engine = await self._link.connected()
+            name = name_of(self._appliance_id, attempt_id)
+            container = await inspect(engine.client, name)
+            if container is None:
+                return GONE
+            if not container.state.running:
+                return exit_of(
+                    container,
+                    is_podman=engine.around.is_podman,
+                    was_stopped=attempt_id in self._stopped,
+                    was_interrupted=attempt_id in self._interrupted,
+                )
+            await self._wait_once(engine.client, name)
 
     async def _wait_once(self, client: Client, name: str) -> None:
         query = {"condition": "not-running"}
@@ -167,6 +182,7 @@ class DockerEngine:
             await remove(*await self._place(attempt_id))
         self._notes.forget(attempt_id)
         self._stopped.discard(attempt_id)
+        self._interrupted.discard(attempt_id)
 
     async def _place(self, attempt_id: str) -> tuple[Client, str]:
         return (await self._link.connected()).client, name_of(self._appliance_id, attempt_id)

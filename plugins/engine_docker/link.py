@@ -21,6 +21,8 @@ from .settings import DockerSettings
 NAME: Final = "docker"
 LOOK_SECONDS: Final = 5.0
 LOOK_ANSWER_SECONDS: Final = 20.0
+GREET_SECONDS: Final = 300.0
+"""How long what an engine can do is believed: asking makes Podman start half a dozen programs."""
 API: Final = (1, 41)
 """The version of the API that is spoken; an engine that does not know it any more gets the oldest that it knows."""
 CDI_FOLDERS: Final = ("/etc/cdi", "/var/run/cdi")
@@ -61,6 +63,7 @@ class Link:
     )
     _connected: Connected | None = field(default=None, init=False)
     _storage_refused: bool = field(default=False, init=False)
+    _greeted_at: float = field(default=0.0, init=False)
     _wake: trio.Event = field(factory=trio.Event, init=False)
 
     async def watch(self, task_status: trio.TaskStatus[None]) -> None:
@@ -81,6 +84,7 @@ class Link:
     def without_storage_limit(self) -> None:
         """Remember that this engine refused to limit a container's disk space."""
         self._storage_refused = True
+        self._connected = None
         self._wake.set()
 
     async def connected(self) -> Connected:
@@ -103,12 +107,24 @@ class Link:
                 self._connected, self.status = None, self._absent()
                 return
             _check_access(where)
+            if await self._is_known(where):
+                return
             self._connected = await self._greet(where)
+            self._greeted_at = trio.current_time()
             self.status = self._ok(self._connected)
         except AddressUnusable as error:
             self._fail("unavailable", str(error), error.hint)
         except (EngineLost, Refused) as error:
             self._fail("unavailable", f"{where}: {error.message}", _hint_of(where))
+
+    async def _is_known(self, where: Address) -> bool:
+        known = self._connected
+        if known is None or known.client.address != where:
+            return False
+        if trio.current_time() - self._greeted_at >= GREET_SECONDS:
+            return False
+        await known.client.call("GET", "/_ping", answer_seconds=LOOK_ANSWER_SECONDS)
+        return True
 
     def _fail(self, state: str, message: str, hint: str) -> None:
         self._connected = None

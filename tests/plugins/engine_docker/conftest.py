@@ -1,7 +1,6 @@
 """Docker and Podman, started once for all tests."""
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -21,9 +20,17 @@ def daemon(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     daemon.stop()
 
 
+@pytest.fixture(scope="session")
+def shared(daemon: Daemon, tmp_path_factory: pytest.TempPathFactory) -> DockerEngine:
+    """What the appliance makes of it."""
+    folder = tmp_path_factory.mktemp("notes")
+    return DockerEngine(DockerSettings(host=daemon.url, pull="never"), Host(), folder, APPLIANCE_ID)
+
+
 @pytest.fixture
-def engine(daemon: Daemon, tmp_path: Path) -> Iterator[DockerEngine]:
-    """What the appliance makes of it; containers are removed after each test."""
-    yield DockerEngine(DockerSettings(host=daemon.url, pull="never"), Host(), tmp_path, APPLIANCE_ID)
-    for row in daemon.request("GET", "/containers/json?all=1").json():
-        daemon.request("DELETE", f"/containers/{row['Id']}?force=1&v=1")
+async def engine(daemon: Daemon, shared: DockerEngine) -> AsyncIterator[DockerEngine]:
+    """The same, and nothing is left behind."""
+    yield shared
+    for one in await shared.found():
+        await shared.remove(one.attempt_id)
+    daemon.clear()

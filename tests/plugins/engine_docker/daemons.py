@@ -79,7 +79,11 @@ class Daemon:
                 stderr=log,
                 start_new_session=True,
             )
-        self._answers()
+        try:
+            self._answers()
+        except BaseException:
+            self._end(signal.SIGKILL)
+            raise
 
     def _command(self) -> list[str]:
         at = self.folder
@@ -124,10 +128,15 @@ class Daemon:
         """Kill it as a crash would, with what it started for itself; containers are left to their fate."""
         self._end(signal.SIGKILL)
 
-    def stop(self) -> None:
-        """Remove its containers, end it, and let go of what it mounted."""
+    def clear(self) -> None:
+        """Remove its containers."""
         for row in self.request("GET", "/containers/json?all=1").json():
             self.request("DELETE", f"/containers/{row['Id']}?force=1&v=1")
+
+    def stop(self) -> None:
+        """Remove its containers, end it, and let go of what it mounted."""
+        if self._listens():
+            self.clear()
         self._end(signal.SIGTERM)
         for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
             place = line.split()[4]
@@ -141,6 +150,7 @@ class Daemon:
         supervised = self.folder / "exec" / "containerd" / "containerd.pid"
         if supervised.exists():
             pids.append(int(supervised.read_text()))
+            supervised.unlink()  # a new engine takes even a dead one, whom nobody has buried yet, for running
         _signal(self._process.pid, how)
         self._process.wait(PATIENCE_SECONDS)
         for pid in pids:

@@ -48,15 +48,9 @@ async def test_attempt_ends_with_its_exit_code_and_its_output_byte_by_byte(engin
     assert (verdict.exit_code, verdict.reason) == (3, EndReason.EXIT)
     assert verdict.ended_at_unix_us is not None
     assert (stdout, stderr) == (STDOUT, STDERR)
+    await engine.start(launch("task-1.1", "echo again"), silent)  # it has ended: nothing happens
     assert await output(engine, "task-1.1", stdout=5, stderr=4) == (STDOUT[5:], STDERR[4:])
     assert await output(engine, "task-1.1", stdout=len(STDOUT) - 1, stderr=len(STDERR)) == (b"x", b"")
-
-
-async def test_attempt_that_ended_is_not_started_again(engine: DockerEngine) -> None:
-    await run(engine, "task-1.1", "date +%s%N; cat /proc/sys/kernel/random/uuid")
-    before = await output(engine, "task-1.1")
-    await engine.start(launch("task-1.1", "echo again"), silent)
-    assert await output(engine, "task-1.1") == before
 
 
 async def test_output_comes_while_the_attempt_runs_and_another_engine_object_goes_on(
@@ -126,6 +120,7 @@ touch /volumes/data/new 2>/dev/null || echo read-only
 touch /volumes/scratch/new && echo writable
 cat /input/a.txt /input/sub/b.txt
 ls /input
+for i in $(seq 80); do sleep 1 & done
 """
 
 
@@ -153,15 +148,11 @@ async def test_container_has_what_the_launch_says_and_nothing_more(engine: Docke
         inputs=inputs,
     )
     lines = stdout.decode().splitlines()
-    assert verdict.exit_code == 0, stderr
+    assert verdict.exit_code is not None
+    assert b"can't fork" in stderr  # of 80 processes, 50 may be
     assert lines[:6] == ["50000", str(64 * 2**20), "50", f"{1 << 19:016x}", "1", "lo"]
     assert lines[6:] == ["1 void é = x", "lent", "read-only", "writable", "a", "b", "a.txt", "sub"]
     assert (scratch / "new").exists()
-
-
-async def test_pids_limit_stops_a_fork_bomb(engine: DockerEngine) -> None:
-    _, _, stderr = await run(engine, "task-1.1", "for i in $(seq 40); do sleep 2 & done; true", pids_max=16)
-    assert b"can't fork" in stderr
 
 
 async def test_stop_lets_an_attempt_end_by_itself_within_the_grace(engine: DockerEngine) -> None:
@@ -201,20 +192,18 @@ async def test_what_is_not_there_is_lost_and_nothing_happens_to_it(engine: Docke
     assert not sink.files
 
 
-async def test_removing_a_running_attempt_leaves_nothing_of_it(engine: DockerEngine) -> None:
+async def test_removing_a_running_attempt_leaves_nothing_of_it_and_no_other_appliance_can(
+    engine: DockerEngine, daemon: Daemon, tmp_path: Path
+) -> None:
     await engine.start(launch("task-1.1", "sleep 600"), silent)
+    stranger = other(daemon, tmp_path, "ffffffff-0000-4000-8000-000000000000")
+    assert await stranger.found() == []
+    await stranger.remove("task-1.1")
+    assert [one.is_running for one in await engine.found()] == [True]
     with trio.fail_after(PATIENCE_SECONDS):
         await engine.remove("task-1.1")
         await engine.remove("task-1.1")
     assert await engine.found() == []
-
-
-async def test_other_appliance_leaves_our_attempts_alone(engine: DockerEngine, daemon: Daemon, tmp_path: Path) -> None:
-    await run(engine, "task-1.1", "echo ours")
-    stranger = other(daemon, tmp_path, "ffffffff-0000-4000-8000-000000000000")
-    assert await stranger.found() == []
-    await stranger.remove("task-1.1")
-    assert [one.attempt_id for one in await engine.found()] == ["task-1.1"]
 
 
 async def test_missing_image_fails_without_a_trace(engine: DockerEngine) -> None:
@@ -224,6 +213,7 @@ async def test_missing_image_fails_without_a_trace(engine: DockerEngine) -> None
     assert await engine.found() == []
 
 
+@pytest.mark.long  # Podman tries three times
 async def test_pull_that_is_refused_says_why(daemon: Daemon, tmp_path: Path) -> None:
     told: list[str] = []
     engine = DockerEngine(DockerSettings(host=daemon.url), Host(), tmp_path, APPLIANCE_ID)
@@ -290,35 +280,29 @@ SERVERS = (
 )
 
 
-async def test_bridge_reaches_a_server_and_no_link_local_address(engine: DockerEngine) -> None:
-    _, stdout, stderr = await run(engine, "task-1.1", SERVERS, network="bridge")
+async def test_bridge_reaches_a_server_and_no_link_local_address(engine: DockerEngine, daemon: Daemon) -> None:
+    command = f"ip route del unreachable 169.254.0.0/16; {SERVERS}"
+    _, stdout, stderr = await run(engine, "task-1.1", command, network="bridge")
     assert stdout.split() == [b"served"]
+    assert b"not permitted" in stderr  # the task cannot take the fence away
     assert b"169.254.169.254" in stderr
-    await engine.remove("task-1.1")
-    assert await engine.found() == []
-
-
-async def test_bridge_reaches_link_local_addresses_where_that_is_allowed(engine: DockerEngine) -> None:
-    _, stdout, _ = await run(engine, "task-1.1", SERVERS, network="bridge", link_local=True)
-    assert stdout.split() == [b"served", b"served"]
-
-
-async def test_task_cannot_take_the_fence_away(engine: DockerEngine) -> None:
-    _, _, stderr = await run(engine, "task-1.1", "ip route del unreachable 169.254.0.0/16", network="bridge")
-    assert b"not permitted" in stderr
-    with pytest.raises(LaunchFailed, match="NET_ADMIN") as caught:
-        await engine.start(launch("task-2.1", "true", network="bridge", privileges=frozenset({"NET_ADMIN"})), silent)
-    assert caught.value.reason is EndReason.REFUSED
-    assert [one.attempt_id for one in await engine.found()] == ["task-1.1"]
-
-
-async def test_fence_without_its_task_is_found_so_that_it_is_removed(engine: DockerEngine, daemon: Daemon) -> None:
-    await run(engine, "task-1.1", "true", network="bridge")
+    # A fence whose task is gone is found all the same, so that it is removed.
     name = f"appliance-{APPLIANCE_ID[:8]}-task-1.1"
     assert daemon.request("DELETE", f"/containers/{name}?force=1").status_code == 204
     assert await engine.found() == [Found(attempt_id="task-1.1", job_id="task-1", fencing_token=7, is_running=False)]
     await engine.remove("task-1.1")
     assert daemon.request("GET", "/containers/json?all=1").json() == []
+
+
+async def test_capability_that_would_take_the_fence_away_is_refused(engine: DockerEngine) -> None:
+    with pytest.raises(LaunchFailed, match="NET_ADMIN") as caught:
+        await engine.start(launch("task-2.1", "true", network="bridge", privileges=frozenset({"NET_ADMIN"})), silent)
+    assert caught.value.reason is EndReason.REFUSED
+
+
+async def test_bridge_reaches_link_local_addresses_where_that_is_allowed(engine: DockerEngine) -> None:
+    _, stdout, _ = await run(engine, "task-1.1", SERVERS, network="bridge", link_local=True)
+    assert stdout.split() == [b"served", b"served"]
 
 
 async def test_container_of_our_name_that_is_not_ours_is_left_alone(engine: DockerEngine, daemon: Daemon) -> None:
