@@ -19,7 +19,7 @@ from appliance.scheduler.capacity import Room
 from appliance.scheduler.placement import Request, find
 from appliance.scheduler.waiting import LineKey, Place, Waiting, rounded_up
 
-LATE_PER_WAKE: Final = 500
+LATE_PER_WAKE: Final = 200
 """Jobs that one look moves back because they are late; the next goes on."""
 
 
@@ -209,10 +209,10 @@ class Queue:
         """Return the shape of a waiting job."""
         return self._shapes[waiting.request, rounded_up(waiting.expected_seconds)]
 
-    def fitting(self, most: tuple[int, int, int, int], limit: int) -> Iterator[Shape]:
-        """Yield the shapes that ask for no more than ``most`` of anything, ``limit`` of them at most.
+    def fitting(self, most: tuple[int, int, int, int]) -> Iterator[Shape]:
+        """Yield the shapes that ask for no more than ``most`` of anything, those that ask for the least first.
 
-        Sorted lists tell which of the four amounts rules out the most; past the limit the smallest are yielded.
+        Sorted lists tell which of the four amounts rules out the most; by that one they come.
 
         :param most: millicores, memory, storage, thousandths of GPUs.
         """
@@ -223,9 +223,6 @@ class Queue:
                 continue
             if all(amount <= free for amount, free in zip(_amounts(shape.request), most, strict=True)):
                 yield shape
-                limit -= 1
-                if not limit:
-                    return
 
     def wait_of(self, waiting: Waiting) -> str:
         """Return where a job waits: ``line``, ``time``, ``array`` or ``impossible``."""

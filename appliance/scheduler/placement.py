@@ -70,16 +70,16 @@ class Refusal:
 def find(request: Request, room: Room, *, without_host_id: str = "") -> Placement | None:
     """Return where the request fits best in what is left of the room, ``None`` when it fits nowhere.
 
-    The same room and request always give the same answer. Of several hosts, the one is taken that has the fewest GPUs
-    free, then the one that is left with the fewest cores; parts of GPUs go where the least of a GPU is left, whole
-    GPUs where the least memory does.
+    The same room and request always give the same answer. Of several hosts, the one is taken that has the fewest GPUs,
+    then the fewest of them free, then the fewest cores free, so that large jobs find whole hosts. Parts of GPUs go
+    where the least of a GPU is left, whole GPUs where the least memory does.
 
     :param without_host_id: leave out this host.
     """
-    best: tuple[int, int, int] | None = None
+    best: tuple[int, int, int, int] | None = None
     found: Placement | None = None
     for host in _asked(request, room):
-        key = (host.milli_gpu, host.millicores, host.memory_mib)
+        key = (len(host.gpus), host.milli_gpu, host.millicores, host.memory_mib)
         if (best is None or key < best) and host.host.host_id != without_host_id:
             placement = find_on(request, host)
             if placement is not None:

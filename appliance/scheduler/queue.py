@@ -29,8 +29,8 @@ STARTS_MAX: Final = 256
 AGED_US: Final = 300_000_000
 """A job that waited for longer may be the oldest that gets a place of its own kept, whatever its owner has had."""
 AGED_LOOKED_AT_MAX: Final = 64
-SHAPES_MAX: Final = 2000
-"""Shapes that one decision tries beside those of the first in each line; the smallest, if more would seem to fit."""
+ROWS_MAX: Final = 1500
+"""Rows that one decision tries beside the first of each line; those of the smallest jobs, if more would seem to fit."""
 
 Order = tuple[int, int, int, int, str]
 """Priority (negative), band of the owner, deadline, submission, job id: smaller goes first."""
@@ -160,11 +160,10 @@ class _Look:
         self._in_use = in_use_by_owner(self.running)
         self._heads = [(order(key, line[0], self.bands), key, 0) for key, line in self.queue.lines.items()]
         heapq.heapify(self._heads)
-        self._rows = [
-            (order(key, row[0], self.bands), key, 0, shape)
-            for shape in self.queue.fitting(self.room.most, SHAPES_MAX)
-            for key, row in shape.rows.items()
-        ]
+        for shape in self.queue.fitting(self.room.most):
+            self._rows.extend((order(key, row[0], self.bands), key, 0, shape) for key, row in shape.rows.items())
+            if len(self._rows) >= ROWS_MAX:
+                break
         heapq.heapify(self._rows)
         self._remember_the_oldest()
         while self._rows and not self._is_full:

@@ -11,6 +11,7 @@ from appliance.scheduler.placement import Request
 DURATION_STEP: Final = 1.25
 """Expected runtimes are rounded up to powers of this, so that many jobs share a shape."""
 LATE_FACTOR: Final = 10
+LATE_MAX_US: Final = 300_000_000
 
 LineKey = tuple[int, str]
 """Priority and owner."""
@@ -80,10 +81,12 @@ class Waiting:
         """Return where it stands in its line.
 
         One that cannot make its deadline any more makes way for those that can, and for a bounded time only: it
-        stands as if it had ten times as long.
+        stands as if it had ten times as long, or five minutes more.
         """
-        allowed_us = self.deadline_unix_us - self.submitted_at_unix_us
-        stands_by = self.submitted_at_unix_us + allowed_us * (LATE_FACTOR if is_late else 1)
+        stands_by = self.deadline_unix_us
+        if is_late:
+            allowed_us = self.deadline_unix_us - self.submitted_at_unix_us
+            stands_by += min((LATE_FACTOR - 1) * allowed_us, LATE_MAX_US)
         return (stands_by, self.submitted_at_unix_us, self.job_id, self)
 
 

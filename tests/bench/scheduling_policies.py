@@ -231,8 +231,11 @@ class Outcome:
     wait_seconds_p95: float
     wait_seconds_max: float
     core_utilisation: float
-    """Share of all cores that tasks held, from the first submission to the last."""
+    """Share of all cores that tasks held, from the first submission to the last end."""
     gpu_utilisation: float
+    core_utilisation_meanwhile: float
+    """The same to the last submission: those who put large tasks off have less of it."""
+    gpu_utilisation_meanwhile: float
     last_end_seconds: float
 
 
@@ -286,19 +289,26 @@ def _outcome(tasks: Sequence[Task], hosts: Sequence[HostCapacity], starts_us: Se
     due = [
         (task.deadline_us, end_us) for task, end_us in zip(tasks, ends_us, strict=True) if task.deadline_us is not None
     ]
-    window_us = tasks[-1].submitted_at_us
-    cores = gpus = 0
-    for task, start_us, end_us in zip(tasks, starts_us, ends_us, strict=True):
-        within_us = max(0, min(end_us, window_us) - start_us)
-        cores += task.job.needs.millicores * within_us
-        gpus += task.job.needs.milli_gpu * within_us
+
+    def held(window_us: int, amount: Callable[[Task], int], total: int) -> float:
+        within = (
+            amount(task) * max(0, min(end_us, window_us) - start_us)
+            for task, start_us, end_us in zip(tasks, starts_us, ends_us, strict=True)
+        )
+        return sum(within) / window_us / total
+
+    cores = (lambda task: task.job.needs.millicores), sum(host.millicores for host in hosts)
+    gpus = (lambda task: task.job.needs.milli_gpu), sum(WHOLE_MILLI_GPU * len(host.gpus) for host in hosts)
+    last_end_us, last_submission_us = max(ends_us), tasks[-1].submitted_at_us
     return Outcome(
         sla_hit_rate=sum(end_us <= deadline_us for deadline_us, end_us in due) / len(due),
         wait_seconds_mean=sum(waits) / len(waits),
         wait_seconds_p95=waits[int(len(waits) * 0.95)],
         wait_seconds_max=waits[-1],
-        core_utilisation=cores / window_us / sum(host.millicores for host in hosts),
-        gpu_utilisation=gpus / window_us / sum(WHOLE_MILLI_GPU * len(host.gpus) for host in hosts),
+        core_utilisation=held(last_end_us, *cores),
+        gpu_utilisation=held(last_end_us, *gpus),
+        core_utilisation_meanwhile=held(last_submission_us, *cores),
+        gpu_utilisation_meanwhile=held(last_submission_us, *gpus),
         last_end_seconds=max(ends_us) / 1e6,
     )
 

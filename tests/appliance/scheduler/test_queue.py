@@ -295,7 +295,7 @@ def test_decision_starts_a_bounded_number_and_says_that_there_are_more() -> None
 
 
 def test_first_of_a_line_is_tried_even_when_more_shapes_seem_to_fit_than_are_looked_at() -> None:
-    small = [waits(f"s{number}", 0.001 * (number + 1), within=1000) for number in range(module.SHAPES_MAX + 10)]
+    small = [waits(f"s{number}", 0.001 * (number + 1), within=1000) for number in range(module.ROWS_MAX + 10)]
     queue = queued(*small, waits("large", 4, within=11))
     assert started(ask(queue, host())) == ["large"]
 
