@@ -2,7 +2,7 @@
 
 from attrs import define
 
-from appliance.plugin import Caller, Core, JobRecord
+from appliance.plugin import Caller, Core, EngineOffer, JobRecord
 
 from .callers import seen
 from .settings import TaskSettings
@@ -24,9 +24,13 @@ class TaskState:
         if self.settings.network != "auto":
             return self.settings.network
         offers = (engine for host in self.core.scheduler.hosts() for engine in host.engines)
-        usable = any(each.is_allowed and not each.blocked and "network" in each.features for each in offers)
-        return "bridge" if usable else "none"
+        return "bridge" if any(_has_network(each) for each in offers) else "none"
 
     def record(self, caller: Caller, job_id: str) -> JobRecord:
         """Return a task that the caller may see; raise `NotFound`, the same for one that does not exist."""
         return seen(caller, self.core.scheduler.get(job_id))
+
+
+def _has_network(offer: EngineOffer) -> bool:
+    is_usable = not offer.blocked and (offer.is_allowed or not offer.unsafe)
+    return is_usable and "network" in offer.features
