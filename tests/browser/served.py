@@ -14,7 +14,7 @@ from attrs import define, field
 from tests.forked import Forked
 
 ROOT = Path(__file__).parent.parent.parent
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 ADMIN = ("ana", "correct horse battery staple")
 
 
@@ -106,7 +106,7 @@ class Served:
         process, self._process = self._process, None
         process.send_signal(how)
         try:
-            process.wait(20)
+            process.wait(60)
         finally:
             process.kill()
             process.wait()

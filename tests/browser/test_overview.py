@@ -176,6 +176,20 @@ def test_overview_fits_its_screen_in_both_schemes(browser: Browser, site: Served
     context.close()
 
 
+def test_names_of_any_length_widen_no_page(logged_in: Page) -> None:
+    logged_in.set_viewport_size({"width": 360, "height": 900})
+    name = "/var/lib/docker/overlay2/" + "0123456789abcdef" * 8
+    for shown in (".fs .mono", "h1", ".lines dd", ".facts span"):
+        width = logged_in.evaluate(
+            """([shown, name]) => {
+                document.querySelector(shown).textContent = name;
+                return document.documentElement.scrollWidth;
+            }""",
+            [shown, name],
+        )
+        assert width <= 360, shown
+
+
 CONTRAST = Path(__file__).with_name("contrast.js").read_text()
 
 

@@ -159,7 +159,7 @@ def test_serves_this_host_and_stops_when_told(warm: Variant, python: str, scene:
     told = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with subprocess.Popen(command, env=warm.environment, text=True, **told) as serving:  # type: ignore[call-overload]
         # Ends a process that never says where it answers, so that reading its output has a bound.
-        guard = Timer(30, serving.kill)
+        guard = Timer(60, serving.kill)
         guard.start()
         try:
             said, address = "", None
