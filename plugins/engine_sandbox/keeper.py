@@ -16,7 +16,6 @@ import pty
 import select
 import signal
 import socket
-import struct
 import sys
 import termios
 import time
@@ -30,19 +29,15 @@ from .becoming import (
     lend_space,
     make_space,
     prctl,
-    sync_file_system,
     write,
 )
+from .noting import FRAME, claimed, has_output, is_full, oom_kills, replace, start_of_log, stop_until
 from .processes import children, descendants, kill_all, name_of, reap, start_ticks
 
-FRAME: Final = struct.Struct("<BxxxIq")
-"""Before each piece of the log: 1 for stdout and 2 for stderr, its length in bytes, when it was read (us)."""
 PIECE_BYTES: Final = 65_536
 REQUEST_MAX_BYTES: Final = 64 << 20
 COMMAND_LOOKS_SECONDS: Final = (0.001, 0.05)
 """How often to look whether the command runs already: at first, and at last."""
-FULL_BYTES: Final = 65_536
-"""A file system with less room for the task than this is full."""
 LEFT_SECONDS: Final = 10.0
 """How long killed processes may take to be gone: one in a hung driver's hands never goes."""
 
@@ -122,7 +117,7 @@ class Keeper:
             return
         # Before it is said that there is a keeper: whoever reads the log takes nobody at its other end for the end.
         self.wake_fd = os.open("wake", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-        if not _claimed():
+        if not claimed():
             self._say({"ok": True})  # it was started before
             return
         self.log_fd = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -212,7 +207,7 @@ class Keeper:
             self.exit_code = 128 - ended if ended < 0 else ended
         if self.exit_code is None:
             # bubblewrap tells the exit code of what it has started, and of nothing else.
-            self._end(never_ran=_start_of_log() or f"bubblewrap ended with status {ended}")
+            self._end(never_ran=start_of_log() or f"bubblewrap ended with status {ended}")
         else:
             self._runs(self.init_pid)
             self._end()
@@ -255,7 +250,7 @@ class Keeper:
     def _runs(self, init_pid: int) -> None:
         if not self.is_running:
             self.is_running = True
-            _replace("running", {"init_pid": init_pid, "init_ticks": start_ticks(init_pid) if init_pid else 0})
+            replace("running", {"init_pid": init_pid, "init_ticks": start_ticks(init_pid) if init_pid else 0})
             self._say({"ok": True})
 
     def _write_log(self, kind: str, data: bytes) -> None:
@@ -283,7 +278,7 @@ class Keeper:
 
     def _sweep(self) -> None:
         """End what the command has left behind; while it is being stopped that may take the rest of its grace."""
-        until = _stop_until()
+        until = stop_until()
         if self.init_fd >= 0:
             poll = select.poll()
             poll.register(self.init_fd, select.POLLIN)
@@ -303,17 +298,16 @@ class Keeper:
 
     def _end(self, *, never_ran: str = "", disk_full: bool = False) -> None:
         """Write down how it ended, and let whoever waits for its start know."""
-        oom_kills = sum(_oom_kills(path) for path in self.asked["oom_files"])
         found = {
             "exit_code": self.exit_code,
             "never_ran": never_ran,
-            "oom_kills": oom_kills,
-            "disk_full": _is_full() or disk_full,  # and all of it is written: it is read by another mount
+            "oom_kills": sum(oom_kills(path) for path in self.asked["oom_files"]),
+            "disk_full": is_full() or disk_full,  # and all of it is written: it is read by another mount
             "dropped": self.dropped,
-            "has_output": _has_output(),
+            "has_output": has_output(),
             "ended_at_unix_us": time.time_ns() // 1000,
         }
-        _replace("exit", found)
+        replace("exit", found)
         self._wake()
         self._say({"problem": never_ran, "disk_full": disk_full} if never_ran else {"ok": True})
 
@@ -345,75 +339,6 @@ def _exactly(connection: socket.socket, size: int) -> bytes:
             raise BrokenPipeError
         found += piece
     return bytes(found)
-
-
-def _claimed() -> bool:
-    """Make this process the one that keeps the task; ``False`` when another one is or was."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        boot_id = file.read().strip()
-    pid = os.getpid()
-    mine = f"keeper.{pid}"
-    _replace(mine, {"pid": pid, "ticks": start_ticks(pid), "boot_id": boot_id})
-    try:
-        os.link(mine, "keeper")
-    except FileExistsError:
-        return False
-    finally:
-        os.unlink(mine)
-    return True
-
-
-def _replace(name: str, content: dict[str, Any]) -> None:
-    with open(f"{name}.new", "w", encoding="ascii", opener=_private) as file:
-        json.dump(content, file)
-    os.rename(f"{name}.new", name)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)
-
-
-def _stop_until() -> float | None:
-    """Return until when what is left may run (s of CLOCK_BOOTTIME), if the task was asked to end."""
-    try:
-        with open("stop", encoding="ascii") as file:
-            return float(json.load(file)["until_boottime_s"])
-    except FileNotFoundError:
-        return None
-
-
-def _start_of_log() -> str:
-    """Return what bubblewrap said when it could not start the command."""
-    found = ""
-    with open("log", "rb") as file:
-        while len(found) < 2000 and len(head := file.read(FRAME.size)) == FRAME.size:
-            found += file.read(FRAME.unpack(head)[1]).decode("utf-8", "replace")
-    return " ".join(found[:2000].split())
-
-
-def _oom_kills(path: str) -> int:
-    try:
-        with open(path, encoding="ascii") as file:
-            return sum(int(line.split()[1]) for line in file if line.startswith("oom_kill "))
-    except OSError:
-        return 0
-
-
-def _is_full() -> bool:
-    found = os.statvfs(".")
-    if os.path.ismount("space"):
-        found = os.statvfs("space")
-        sync_file_system("space")
-    return found.f_bavail * found.f_frsize < FULL_BYTES or (found.f_files > 0 and found.f_favail == 0)
-
-
-def _has_output() -> bool:
-    """Whether there is anything to collect: to mount its file system for nothing would take longer than the task."""
-    try:
-        with os.scandir("space/output" if os.path.ismount("space") else "output") as entries:
-            return next(entries, None) is not None
-    except FileNotFoundError:
-        return False
 
 
 def _sane_terminal(fd: int) -> None:

@@ -1,6 +1,5 @@
 """The log of an attempt, as its keeper writes it: one file of pieces, in the order in which they were printed."""
 
-import struct
 from collections.abc import Iterator
 from typing import BinaryIO, Final, Literal
 
@@ -8,8 +7,8 @@ from attrs import define, field
 
 from appliance.plugin import LogChunk
 
-FRAME: Final = struct.Struct("<BxxxIq")
-"""Before each piece: 1 for stdout and 2 for stderr, its length in bytes, when it was read (us since 1970)."""
+from .noting import FRAME
+
 PIECE_BYTES_MAX: Final = 1 << 20
 STREAMS: Final[dict[int, Literal["stdout", "stderr"]]] = {1: "stdout", 2: "stderr"}
 

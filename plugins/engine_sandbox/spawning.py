@@ -64,6 +64,13 @@ class Spawner:
         return fds[0]
 
     async def _asked(self, request: Mapping[str, Any]) -> tuple[dict[str, Any], list[int]]:
+        try:
+            return await self._once(request)
+        except EngineLost:
+            # The program may have died with what it was just sent. To ask again starts nothing twice: see `claimed`.
+            return await self._once(request)
+
+    async def _once(self, request: Mapping[str, Any]) -> tuple[dict[str, Any], list[int]]:
         ours, theirs = socket.socketpair()
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
         fds: list[int] = []
