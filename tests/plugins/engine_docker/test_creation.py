@@ -100,3 +100,15 @@ def test_fence_may_change_its_network_and_nothing_else() -> None:
     assert (host["CapDrop"], host["CapAdd"]) == (["ALL"], ["NET_ADMIN"])
     task = container_body(launch("task-1.1", "true"), "id", settings, DOCKER, "container:fence")["HostConfig"]
     assert "Dns" not in task  # who joins a network has its name servers, and engines refuse others
+
+
+def test_small_init_is_asked_for_when_the_settings_say_so() -> None:
+    asked = launch("task-1.1", "true")
+    assert container_body(asked, "id", DockerSettings(init=True), DOCKER, "none")["HostConfig"]["Init"] is True
+    assert "Init" not in body()["HostConfig"]
+
+
+def test_name_servers_are_those_of_the_settings_on_a_network_of_its_own_only() -> None:
+    asked, settings = launch("task-1.1", "true"), DockerSettings(dns=("9.9.9.9",))
+    assert container_body(asked, "id", settings, DOCKER, "bridge")["HostConfig"]["Dns"] == ["9.9.9.9"]
+    assert "Dns" not in container_body(asked, "id", settings, DOCKER, "none")["HostConfig"]

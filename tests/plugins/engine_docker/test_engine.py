@@ -13,6 +13,7 @@ from appliance.engines import Found, LaunchFailed, TaskEngine, Volume
 from appliance.host import Host
 from appliance.jobs import EndReason
 from plugins.engine_docker.engine import DockerEngine
+from plugins.engine_docker.positions import GAP
 from plugins.engine_docker.settings import DockerSettings
 from tests.plugins.engine_docker.attempts import PATIENCE_SECONDS, Kept, ended, launch, output, run, silent
 from tests.plugins.engine_docker.conftest import APPLIANCE_ID
@@ -82,6 +83,27 @@ def _touch(daemon: Daemon, attempt_id: str, path: str) -> None:
     name = f"appliance-{APPLIANCE_ID[:8]}-{attempt_id}"
     answer = daemon.request("PUT", f"/containers/{name}/archive?path=/", archive.getvalue())
     assert answer.status_code == 200, answer.text
+
+
+FLOOD = "echo first; while [ ! -e /tmp/go ]; do sleep 0.05; done; sleep 1.5; yes flood | head -c 3000000; echo last"
+
+
+async def test_log_says_where_the_engine_dropped_what_nobody_had_read(daemon: Daemon, tmp_path: Path) -> None:
+    settings = DockerSettings(host=daemon.url, pull="never", log_mib=1)
+    engine = DockerEngine(settings, Host(), tmp_path, APPLIANCE_ID)
+    await engine.start(launch("task-1.1", FLOOD), silent)
+    with trio.fail_after(PATIENCE_SECONDS):
+        async with aclosing(engine.logs("task-1.1", skip={})) as chunks:
+            assert (await anext(chunks)).data == b"first\n"
+    _touch(daemon, "task-1.1", "/tmp/go")
+    await ended(engine, "task-1.1")
+    again = DockerEngine(settings, Host(), tmp_path, APPLIANCE_ID)
+    stdout, _ = await output(again, "task-1.1", stdout=len(b"first\n"))
+    assert stdout.startswith(GAP)
+    assert stdout.endswith(b"flood\nlast\n")
+    assert len(stdout) < 1_100_000
+    assert await output(again, "task-1.1", stdout=len(b"first\n" + stdout) - 5) == (b"last\n", b"")
+    await again.remove("task-1.1")
 
 
 async def test_attempt_that_was_made_and_not_started_is_started(engine: DockerEngine, daemon: Daemon) -> None:
