@@ -63,7 +63,7 @@ class InUse:
 def stops(quota: Quota, in_use: InUse, needs: Needs) -> str:
     """Return in words what keeps an owner's job from starting beside what the owner holds; empty when nothing does."""
     if quota.running_max and in_use.running >= quota.running_max:
-        return f"{in_use.running} jobs of its owner run, the limit is {quota.running_max}"
+        return f"{in_use.running} of at most {quota.running_max} jobs of its owner run"
     for need, used, most, what in (
         (needs.millicores, in_use.millicores, quota.millicores_max, "thousandths of a core"),
         (needs.milli_gpu, in_use.milli_gpu, quota.milli_gpu_max, "thousandths of a GPU"),

@@ -43,13 +43,13 @@ def compare(count: int, seeds: tuple[int, ...]) -> dict[str, dict[str, float]]:
     for seed in seeds:
         tasks = trace(count, seed)
         for policy in policies():
-            outcome = simulate(tasks, cluster(), policy)
-            figures.setdefault(policy.name, []).append(asdict(outcome))
+            came = simulate(tasks, cluster(), policy)
+            figures.setdefault(policy.name, []).append(asdict(came))
             print(
-                f"trace {seed}  {policy.name:16} sla {outcome.sla_hit_rate:6.1%}"
-                f"  wait {outcome.wait_seconds_mean:5.1f} {outcome.wait_seconds_p95:5.1f} {outcome.wait_seconds_max:7.1f}"
-                f"  cores {outcome.core_utilisation:6.1%} ({outcome.core_utilisation_meanwhile:6.1%})"
-                f"  gpus {outcome.gpu_utilisation:6.1%} ({outcome.gpu_utilisation_meanwhile:6.1%})",
+                f"trace {seed}  {policy.name:16} sla {came.sla_hit_rate:6.1%}"
+                f" wait {came.wait_seconds_mean:5.1f} {came.wait_seconds_p95:5.1f} {came.wait_seconds_max:6.1f}"
+                f"  cores {came.core_utilisation:6.1%} ({came.core_utilisation_meanwhile:6.1%})"
+                f"  gpus {came.gpu_utilisation:6.1%} ({came.gpu_utilisation_meanwhile:6.1%})",
                 flush=True,
             )
     return {
