@@ -78,6 +78,7 @@ class Daemon:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                cwd=self.folder,  # Podman's keepers leave files where it was started
             )
         try:
             self._answers()
