@@ -32,6 +32,8 @@ GRACE_SECONDS: Final = 1.0
 LEAST_SAMPLE_SECONDS: Final = 0.1
 START_SECONDS: Final = 0.5
 """How long the start waits for the first readings, and how soon it looks again while a driver is still opening."""
+NOTICE_SECONDS: Final = 1.0
+"""How soon another interval is kept to."""
 HURRIED_PASSES: Final = 20
 
 
@@ -149,13 +151,23 @@ class LocalAgent:
                 passes += 1
                 if passes == 1:
                     task_status.started()
-                # A pass that took long is not made up for: the next is due one interval after it was.
-                due = max(due + self._pause_seconds(passes), trio.current_time())
-                await trio.sleep_until(due)
+                due = await self._next(due, passes)
         finally:
             self._sampler.close()
             with trio.move_on_after(GRACE_SECONDS, shield=True):
                 await self._sampler.wait_closed()
+
+    async def _next(self, was_due: float, passes: int) -> float:
+        """Wait until the next pass is due, one interval after the last was, and return when that is.
+
+        The interval is asked for again every second: a reload that shortens it must not wait until a long one is over.
+        """
+        while (left := was_due + self._pause_seconds(passes) - trio.current_time()) > NOTICE_SECONDS:
+            await trio.sleep(min(left - NOTICE_SECONDS, NOTICE_SECONDS))
+        # A pass that took long is not made up for.
+        due = max(was_due + self._pause_seconds(passes), trio.current_time())
+        await trio.sleep_until(due)
+        return due
 
     def _pause_seconds(self, passes: int) -> float:
         interval = max(LEAST_SAMPLE_SECONDS, self.sample_seconds())

@@ -176,13 +176,12 @@ async def test_hung_backend_loses_its_samples_until_it_answers_and_nobody_elses(
 
 async def test_hung_backend_delays_the_others_once_and_not_at_every_pass() -> None:
     hung, fine = Scripted("hung"), Scripted("fine", gpus=(gpu("GPU-b"),))
-    with sampler(hung, fine, deadline_seconds=1.0) as made:
+    with sampler(hung, fine, deadline_seconds=600.0) as made:
         hung.go.clear()
-        await made.sample_once()
-        before = trio.current_time()
-        for _ in range(5):
-            assert [each.gpu_id for each in (await made.sample_once()).sample.gpus] == ["GPU-b"]
-        assert trio.current_time() - before < 1.0
+        await made.sample_once(at_most_seconds=1.0)
+        with trio.fail_after(30):
+            for _ in range(5):
+                assert [each.gpu_id for each in (await made.sample_once()).sample.gpus] == ["GPU-b"]
 
 
 async def test_answer_that_came_too_late_for_its_pass_is_in_the_next() -> None:
