@@ -162,8 +162,8 @@ class LocalAgent:
 
         The interval is asked for again every second: a reload that shortens it must not wait until a long one is over.
         """
-        while (left := was_due + self._pause_seconds(passes) - trio.current_time()) > NOTICE_SECONDS:
-            await trio.sleep(min(left - NOTICE_SECONDS, NOTICE_SECONDS))
+        while was_due + self._pause_seconds(passes) > trio.current_time() + NOTICE_SECONDS:  # noqa: ASYNC110
+            await trio.sleep(NOTICE_SECONDS)  # settings have no event
         # A pass that took long is not made up for.
         due = max(was_due + self._pause_seconds(passes), trio.current_time())
         await trio.sleep_until(due)
