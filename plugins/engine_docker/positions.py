@@ -4,7 +4,8 @@ Core says how many bytes of each stream it has; the engine can only be asked for
 drops the oldest of its log when that grows too large. So the reader notes, now and then, for each stream the time of
 the newest frame and how many bytes came before the first frame of that time. A later reader asks from there, finds that
 frame again, and knows how much of it is stored already; if the frame is gone, so is what followed it, and the log says
-that something is missing.
+that something is missing. Podman tells whole seconds: what it drops within the second of the newest mark, and what it
+drops while it is being read, goes unnoticed.
 """
 
 import json

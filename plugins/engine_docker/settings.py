@@ -64,7 +64,7 @@ class DockerSettings:
     log_mib: int = setting(
         256,
         help="Room for the engine's own log of one container, in MiB; what a task writes beyond it while the appliance"
-        " does not read is lost, and its log says so.",
+        " does not read is lost. Its log then says so; with Podman, whose log has whole seconds, not within a second.",
         validator=and_(ge(1), le(1_048_576)),
     )
     init: bool = setting(
