@@ -83,7 +83,19 @@ def accelerators(session: Session) -> Iterator[Finding]:
 
 
 def containers(session: Session) -> Iterator[Finding]:
-    """Say whether container tasks could run here, and with GPUs."""
+    """Say which engine runs container tasks and why, and how each is; without an appliance, what one would find."""
+    try:
+        answer = HttpApi(socket_path=control_socket(session.data_dir)).request("GET", "/api/appliance/engines").json
+    except NotRunning:
+        yield from _container_daemon()
+        return
+    yield Finding("ok" if answer["problem"] is None else "warn", answer["problem"] or answer["choice"])
+    for engine in answer["items"]:
+        level = "warn" if engine["state"] == "unavailable" else "ok"
+        yield Finding(level, f"engine {engine['name']}: {engine['message']}", engine["hint"])
+
+
+def _container_daemon() -> Iterator[Finding]:
     if not DOCKER_SOCKET.exists():
         yield Finding("ok", f"no container engine at {DOCKER_SOCKET}: container tasks are not available here")
         return

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import trio
 
@@ -13,6 +13,9 @@ from appliance.host import Host
 from appliance.loading import Plugin, Plugins
 from appliance.scheduler.service import Scheduler
 from appliance.supervise import Supervisor
+
+PATIENCE_SECONDS: Final = 0.1
+"""How long a start waits for the engines' first look: tasks wait for it by themselves, and people need not."""
 
 
 def task_engines(
@@ -70,7 +73,8 @@ async def scheduling(
     async with trio.open_nursery() as running_engines:
         async with trio.open_nursery() as starting:
             for plugin, offered in engines.items():
-                starting.start_soon(partial(supervisor.start, running_engines, plugin, offered))
+                start = partial(supervisor.start, running_engines, plugin, offered, patience_seconds=PATIENCE_SECONDS)
+                starting.start_soon(start)
         async with trio.open_nursery() as nursery:
             await supervisor.start(nursery, "core", [scheduler])
             yield

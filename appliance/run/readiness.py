@@ -44,7 +44,7 @@ class Report:
         return [*items, *self._of_tasks(), *self._of_certificates(), *self._of_plugins()]
 
     def _of_tasks(self) -> list[Mapping[str, Any]]:
-        items = [_item("tasks", self.scheduler.problem, required=False)]
+        items = [_item("tasks", self.scheduler.problem, required=False, message=self.scheduler.choice)]
         for engine in self.scheduler.engines():
             # One that this host has nothing for is as it should be.
             well = engine.state in ("ok", "absent", "starting")

@@ -7,7 +7,7 @@ database does, after each commit and in the same order.
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import trio
 from attrs import define, field
@@ -125,15 +125,17 @@ class Board:
 
         :param phases: of open attempts, by id.
         """
-        waiting: list[Waiting] = []
+        self.queue.extend(self._restored(records, phases))
+
+    def _restored(self, records: Iterable[JobRecord], phases: dict[str, Phase]) -> Iterator[Waiting]:
+        # One after the other: all at once would be several times what is kept of them.
         for record in records:
             for attempt in record.attempts:
                 phase = phases.get(attempt.attempt_id)
                 if phase is not None:
                     self._activate(record, attempt, phase)
             if record.state == JobState.PENDING and self._note_pending(record):
-                waiting.append(waiting_of(record))
-        self.queue.extend(waiting)
+                yield waiting_of(record)
 
     def keep(self, record: JobRecord) -> None:
         """Take over how a job stands now."""

@@ -5,6 +5,7 @@ from typing import Any, Final, Self
 
 from attrs import frozen
 
+from appliance.engines import EngineStatus
 from appliance.events import Event
 from appliance.events.model import Subscription
 from appliance.jobs import EndReason, JobState
@@ -72,6 +73,22 @@ def how_it_is(record: JobRecord, progress: str) -> str:
     if progress:
         return f"It is {record.state}: {progress}"
     return f"It is {record.state}{f': {record.stop_message}' if record.stop_message else ''}."
+
+
+def choice_of(engines: Sequence[EngineStatus], *, allow_unsafe: bool) -> str:
+    """Say which engine takes tasks that name none, and why not one before it.
+
+    :param engines: in order of preference.
+    """
+    passed: list[str] = []
+    for one in engines:
+        if one.state != "ok":
+            passed.append(f"{one.name} is {one.state} ({one.message})")
+        elif one.unsafe and not allow_unsafe:
+            passed.append(f"{one.name} is not allowed ({one.unsafe}): [scheduler] unsafe_same_uid")
+        else:
+            return "; ".join([f"tasks run on the engine {one.name}", *passed])
+    return "; ".join(["no engine can run tasks here", *passed])
 
 
 def _named(record: JobRecord) -> str:

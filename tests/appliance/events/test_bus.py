@@ -1,5 +1,6 @@
 """The event bus: stored events survive and are bounded; subscribers miss nothing or are told that they did."""
 
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -194,3 +195,31 @@ async def test_nothing_is_missed_between_history_and_subscription(tmp_path: Path
                         if event.message == "99":
                             break
         assert seen == set(range(1, 101))
+
+
+async def test_an_event_stored_within_a_transaction_is_there_with_it_or_not_at_all(database: Database) -> None:
+    bus = EventBus(database, Clock())
+    event = Event(kind="task.started", message="it runs", subject="task-1", at_unix_us=5, data={"attempt": 1})
+
+    def fails(connection: sqlite3.Connection) -> None:
+        bus.store(connection, event)
+        raise BadInput("no")
+
+    with bus.subscribe() as reader:
+        with pytest.raises(BadInput):
+            await database.write(fails)
+        assert await bus.history() == []
+        stored = await database.write(lambda connection: bus.store(connection, event), on_commit=bus.tell)
+        assert stored.event_id is not None
+        assert await taken(reader, 1) == [stored]
+        assert await bus.history() == [stored]
+
+
+async def test_an_event_that_could_not_be_published_cannot_be_stored_within_a_transaction(database: Database) -> None:
+    bus = EventBus(database, Clock())
+    for wrong in (
+        Event(kind="k" * 201, message="", at_unix_us=1),
+        Event(kind="k", message="", level="x", at_unix_us=1),
+    ):
+        with pytest.raises(BadInput):
+            await database.write(lambda connection, wrong=wrong: bus.store(connection, wrong))  # type: ignore[misc]

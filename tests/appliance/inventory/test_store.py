@@ -170,3 +170,17 @@ async def test_gpus_are_listed_in_the_drivers_order_with_instances_after_their_g
     gpus = [evolve(MIG, gpu_id="MIG-0"), evolve(GPU, gpu_id="z", index=0), evolve(GPU, gpu_id="a", index=1)]
     await inventory.saw_gpus("h", gpus, at_unix_us=1)
     assert [gpu.gpu_id for gpu in inventory.gpus("h")] == ["z", "MIG-0", "a"]
+
+
+async def test_those_who_watch_are_told_of_new_gpus_and_marks_and_of_nothing_else(database: Database) -> None:
+    inventory = await filled(database)
+    told: list[int] = []
+    inventory.watch(lambda: told.append(len(told)))
+    await inventory.saw_host("local", hostname="box", at_unix_us=9)
+    await inventory.saw_gpus("local", [GPU, MIG], at_unix_us=9)
+    assert told == []
+    await inventory.saw_gpus("local", [GPU], at_unix_us=10)
+    assert len(told) == 1
+    await inventory.set_mark("GPU-a", MarkKind.CORDONED, reason="", who="ann", at_unix_us=11)
+    await inventory.clear_mark("GPU-a", MarkKind.CORDONED)
+    assert len(told) == 3

@@ -280,3 +280,18 @@ async def test_start_with_nothing_booked_writes_nothing(tmp_path: Path) -> None:
         before = (tmp_path / "appliance.db-wal").stat().st_size
         await Ledger.load(database, Inventory(database, local_host_id="h"), clock, went_down_at_unix_us=clock())
         assert (tmp_path / "appliance.db-wal").stat().st_size == before
+
+
+async def test_those_who_watch_are_told_when_something_is_given_back(books: Books) -> None:
+    told: list[int] = []
+    books.ledger.watch(lambda: told.append(len(told)))
+    booking = await books.ledger.book(ONE, HALF, lease_seconds=60)
+    assert told == []
+    await books.ledger.release(ONE, booking.fencing_token)
+    assert len(told) == 1
+    await books.ledger.release(ONE, booking.fencing_token)
+    assert len(told) == 1
+    await books.ledger.book(OTHER, HALF, lease_seconds=60)
+    books.clock.advance(61)
+    await books.ledger.expire()
+    assert len(told) == 2

@@ -3,7 +3,10 @@
 from pathlib import Path
 
 import pytest
+import trio
 
+from appliance.cli.doctor import containers
+from appliance.cli.session import Session
 from appliance.jobs import Job, JobState, Needs
 from appliance.testing import ScriptedEngine, running, scripted_gpus, until
 
@@ -80,6 +83,20 @@ async def test_the_second_engine_of_one_name_is_refused_with_its_plugin(tmp_path
         assert [status.name for status in appliance.state.scheduler.engines()].count("same") == 1
 
 
+class SlowEngine(ScriptedEngine):
+    """Takes for ever for its first look."""
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        await trio.sleep_forever()
+
+
+async def test_an_engine_that_is_slow_to_look_holds_up_no_start(tmp_path: Path) -> None:
+    good = ScriptedEngine()
+    async with running(tmp_path, engines=[SlowEngine(name="slow", state="starting"), good]) as appliance:
+        await appliance.state.scheduler.submit([a_job()], who="ana")
+        await good.running("task-1")
+
+
 async def test_tasks_that_no_engine_can_run_are_told_as_such(tmp_path: Path) -> None:
     async with running(tmp_path, engines=[]) as appliance:
         await appliance.state.scheduler.submit([a_job()], who="ana")
@@ -128,3 +145,39 @@ async def test_what_is_submitted_without_a_running_appliance_is_run_by_the_next(
         await appliance.state.scheduler.submit([a_job()], who="ana")
     async with running(tmp_path, engines=[engine]):
         await engine.running("task-1")
+
+
+async def test_the_choice_of_an_engine_and_its_reason_are_told(tmp_path: Path) -> None:
+    engines = [
+        ScriptedEngine(name="gone", state="absent"),
+        ScriptedEngine(name="risky", unsafe="runs as our own user"),
+        ScriptedEngine(name="good", features=frozenset({"gpu"})),
+    ]
+    async with running(tmp_path, engines=engines) as appliance:
+        answer = (await appliance.get("/api/appliance/engines")).json
+        assert [item["name"] for item in answer["items"]] == ["gone", "risky", "good"]
+        assert answer["items"][2] == {
+            "name": "good",
+            "state": "ok",
+            "message": "scripted",
+            "hint": "",
+            "features": ["gpu"],
+            "unsafe": "",
+        }
+        assert answer["choice"] == (
+            "tasks run on the engine good; gone is absent (scripted: absent); "
+            "risky is not allowed (runs as our own user): [scheduler] unsafe_same_uid"
+        )
+        assert answer["problem"] is None
+
+
+async def test_doctor_says_which_engine_runs_tasks_and_what_is_wrong_with_the_others(tmp_path: Path) -> None:
+    engines = [ScriptedEngine(name="lost", state="unavailable"), ScriptedEngine(name="good")]
+    async with running(tmp_path, engines=engines) as appliance:
+        session = Session(data_dir_option=str(appliance.data_dir))
+        found = await trio.to_thread.run_sync(lambda: list(containers(session)))
+        assert [(one.level, one.text) for one in found] == [
+            ("ok", "tasks run on the engine good; lost is unavailable (scripted: unavailable)"),
+            ("warn", "engine lost: scripted: unavailable"),
+            ("ok", "engine good: scripted"),
+        ]
