@@ -29,6 +29,9 @@ command -v chromium-headless-shell >/dev/null 2>&1 ||
 command -v gcc >/dev/null 2>&1 || install "no C compiler for the NVML test library" gcc libc6-dev || say "its tests will be skipped"
 command -v bwrap >/dev/null 2>&1 && command -v busybox >/dev/null 2>&1 ||
     install "no bubblewrap for the tests of sandboxed tasks" bubblewrap busybox-static || say "their tests will be skipped"
+# netavark is Podman's bridge network; busybox is what the containers run.
+{ command -v dockerd && command -v podman && command -v runc && command -v conmon && [ -x /usr/lib/podman/netavark ] && [ -x /bin/busybox ]; } >/dev/null 2>&1 ||
+    install "no container engines for their tests" docker.io podman runc conmon netavark busybox-static || say "those will be skipped"
 
 # Every supported interpreter of this machine runs the built file; python3.X on PATH first, then pyenv's.
 interpreters=""
