@@ -29,7 +29,7 @@ LONGEST_PAUSE_SECONDS: Final = 5.0
 """At least so often it is looked who can start; whatever can change that wakes it at once."""
 SHORTEST_PAUSE_SECONDS: Final = 0.01
 AGAIN_SECONDS: Final = 5.0
-"""After a mistake of ours in seeing an attempt through."""
+"""After a mistake of ours."""
 
 
 @define(eq=False)
@@ -76,6 +76,11 @@ class Placer:
                 log.warning("tasks.not_placed", reason=error.message)
             self.problem = error.message
             return 1.0
+        except Exception as error:
+            # A mistake of ours must not end what watches the attempts that run.
+            log.exception("tasks.not_placed")
+            self.problem = f"deciding who starts failed: {type(error).__name__}: {error}"
+            return AGAIN_SECONDS
         self.problem = ""
         return self._pause_seconds(decision) if decision.is_complete else 0.0
 

@@ -57,16 +57,25 @@ class Upkeep:
     async def run(self) -> None:
         """Look until cancelled."""
         try:
-            while True:
-                await self.look()
-                await trio.sleep(LOOK_SECONDS)
+            async with trio.open_nursery() as nursery:
+                # Apart: an engine that takes long for an answer holds up nothing else.
+                nursery.start_soon(self._every_second, self.look_at_engines)
+                nursery.start_soon(self._every_second, self.look)
         finally:
             with trio.move_on_after(GRACE_SECONDS, shield=True):
                 await self._guarded("use", self._keep_used)
 
-    async def look(self) -> None:
-        """Look once, and do what is due."""
+    async def _every_second(self, look: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await look()
+            await trio.sleep(LOOK_SECONDS)
+
+    async def look_at_engines(self) -> None:
+        """Look once how the engines are, and remove what they have of attempts that are over."""
         await self._guarded("engines", self._look_at_engines)
+
+    async def look(self) -> None:
+        """Look once at everything else, and do what is due."""
         await self._guarded("gpus", self._look_at_gpus)
         await self._guarded("schedules", self.schedules.submit_due)
         if self._is_due("leases", RENEW_SECONDS):

@@ -92,7 +92,9 @@ class Run:
 
     async def look(self) -> None:
         """Have done now what is due by the clock."""
-        await self.scheduler._placer.upkeep.look()
+        upkeep = self.scheduler._placer.upkeep
+        await upkeep.look_at_engines()
+        await upkeep.look()
         self.scheduler._desk.wake()
 
     async def closed(self) -> None:

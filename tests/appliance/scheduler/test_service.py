@@ -7,6 +7,7 @@ import pytest
 from appliance.engines import LaunchFailed
 from appliance.errors import BadInput, Conflict, NotFound
 from appliance.jobs import EndReason, JobState, Needs, RetryRule
+from appliance.testing import until
 
 from .scheduler_kit import World, opened, running
 
@@ -187,3 +188,20 @@ async def test_a_job_that_has_ended_is_deleted_with_its_log_and_files(world: Wor
         with pytest.raises(NotFound):
             run.scheduler.get(job_id)
         assert not (world.folder / "files" / job_id).exists()
+
+
+async def test_a_mistake_in_deciding_ends_nothing_that_runs_and_is_told(world: World) -> None:
+    async with running(world) as run:
+        job_id = await run.submit()
+        attempt = await world.engine.running(job_id)
+        machine, world.machine = world.machine, None  # type: ignore[assignment]
+        world.clock.advance(60)  # the disk is looked at again
+        waiting = await run.submit()
+        await until(lambda: run.scheduler.problem is not None)
+        assert run.scheduler.problem is not None
+        assert "deciding who starts failed" in run.scheduler.problem
+        attempt.end()
+        await run.reaches(job_id, JobState.COMPLETED)
+        world.machine = machine
+        run.scheduler._desk.wake()
+        await world.engine.running(waiting)
