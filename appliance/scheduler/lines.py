@@ -19,7 +19,7 @@ from appliance.scheduler.capacity import Room
 from appliance.scheduler.placement import Request, find
 from appliance.scheduler.waiting import LineKey, Place, Waiting, rounded_up
 
-LATE_PER_WAKE: Final = 200
+LATE_PER_WAKE: Final = 100
 """Jobs that one look moves back because they are late; the next goes on."""
 
 

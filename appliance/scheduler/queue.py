@@ -29,7 +29,7 @@ STARTS_MAX: Final = 256
 AGED_US: Final = 300_000_000
 """A job that waited for longer may be the oldest that gets a place of its own kept, whatever its owner has had."""
 AGED_LOOKED_AT_MAX: Final = 64
-ROWS_MAX: Final = 1500
+ROWS_MAX: Final = 1000
 """Rows that one decision tries beside the first of each line; those of the smallest jobs, if more would seem to fit."""
 
 Order = tuple[int, int, int, int, str]

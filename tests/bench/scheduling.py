@@ -1,7 +1,8 @@
 """Is the scheduler any good, and is it quick: ours on a fixed trace beside others, and decisions on a full queue.
 
 ``python -m tests.bench.scheduling`` replays three traces of 10,000 tasks against round-robin, first-fit, the formulas
-of document 002's scheduler (woken by every change, and every 5 s as the original) and ours, and prints for each:
+of document 002's scheduler (woken by every change, and every 5 s as the original), ours, and ours with all tasks of one
+owner: half of the work is one person's, so the two tell what the fair share costs. It prints for each:
 
 * ``sla``: share of the tasks with a deadline that ended by it;
 * ``wait``: mean, 95th percentile and longest wait in seconds;

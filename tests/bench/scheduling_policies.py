@@ -144,11 +144,15 @@ def rts(tick_us: int = 0) -> InOrder:
 class Ours:
     """The scheduler of this repository; it learns runtimes from what it saw end, and knows no others."""
 
-    name = "ours"
     tick_us = 0
 
-    def __init__(self) -> None:
-        """Start knowing nothing."""
+    def __init__(self, *, is_fair: bool = True) -> None:
+        """Start knowing nothing.
+
+        :param is_fair: whether it minds who had how much; the others never do.
+        """
+        self.name = "ours" if is_fair else "ours, unfair"
+        self._is_fair = is_fair
         self._queue = Queue()
         self._runtimes = Runtimes()
         self._share = FairShare()
@@ -160,14 +164,13 @@ class Ours:
         expected = self._runtimes.expected(task.job)
         at = task.submitted_at_us
         self._tasks[task.job.job_id] = task
-        self._queue.add(
-            Waiting.of(
-                task.job,
-                submitted_at_unix_us=at,
-                expected_seconds=expected.end_after_seconds(task.job),
-                deadline_unix_us=expected.deadline_unix_us(task.job, submitted_at_unix_us=at),
-            )
+        waiting = Waiting.of(
+            task.job,
+            submitted_at_unix_us=at,
+            expected_seconds=expected.end_after_seconds(task.job),
+            deadline_unix_us=expected.deadline_unix_us(task.job, submitted_at_unix_us=at),
         )
+        self._queue.add(waiting if self._is_fair else evolve(waiting, owner=""))
 
     def ended(self, task: Task, placement: Placement, started_at_us: int, now_us: int) -> None:
         """Learn how long it took."""
@@ -194,7 +197,7 @@ class Ours:
             self._running[start.job_id] = Occupied(
                 attempt_id=f"{start.job_id}.1",
                 job_id=start.job_id,
-                owner=task.job.owner,
+                owner=task.job.owner if self._is_fair else "",
                 needs=task.job.needs,
                 placement=start.placement,
                 priority=task.job.priority,
@@ -315,4 +318,4 @@ def _outcome(tasks: Sequence[Task], hosts: Sequence[HostCapacity], starts_us: Se
 
 def policies() -> list[Policy]:
     """Return fresh ones of all that are compared."""
-    return [round_robin(), first_fit(), rts(), rts(tick_us=5_000_000), Ours()]
+    return [round_robin(), first_fit(), rts(), rts(tick_us=5_000_000), Ours(), Ours(is_fair=False)]

@@ -179,18 +179,22 @@ def test_job_that_waited_for_half_an_hour_is_passed_by_nothing_that_takes_its_pl
     assert started(ask(fresh, host(), running=[runs("x", 2, ends_in=3000)])) == ["short"]
 
 
-def test_job_that_waits_longest_has_a_place_kept_even_behind_those_of_other_owners() -> None:
-    queue = queued(
-        waits("first", 4, owner="bob", within=30),
-        waits("aged", 3, at=NOW - 400 * SECOND, within=50, owner="ann"),
-        waits("filler", 1, owner="bob", expected_seconds=100.0, within=900),
-    )
-    running = [runs("x", 3, ends_in=20, owner="eve"), runs("y", 1, ends_in=80, host_id="b", owner="eve")]
-    decision = ask(queue, host("a"), host("b", cores=1), running=running, used={"ann": 1e9})
-    # Without the kept place, the filler would fit beside the first on no host, and before it on host a.
-    assert decision.reservation is not None
-    assert decision.reservation.job_id == "first"
-    assert started(decision) == []
+def test_job_that_waits_longest_has_a_place_kept_though_its_owner_had_too_much() -> None:
+    def started_when_it_waited(seconds: int) -> list[str]:
+        aged = waits("aged", 4, at=NOW - seconds * SECOND, within=50, owner="ann")
+        queue = queued(
+            waits("first", 4, owner="bob", within=30),
+            evolve(aged, request=evolve(aged.request, host_id="a")),
+            waits("filler", 1, owner="bob", expected_seconds=100.0, within=900),
+        )
+        running = [runs("x", 2, ends_in=20, owner="eve"), runs("y", 1, ends_in=10, host_id="b", owner="eve")]
+        decision = ask(queue, host("a"), host("b"), running=running, used={"ann": 1e9})
+        assert decision.reservation is not None
+        assert (decision.reservation.job_id, decision.reservation.placement.host_id) == ("first", "b")
+        return started(decision)
+
+    assert started_when_it_waited(299) == ["filler"]
+    assert started_when_it_waited(301) == []
 
 
 def test_job_that_would_never_fit_keeps_no_place_and_starts_once_a_host_can() -> None:
