@@ -38,6 +38,8 @@ class Connected:
     version: str
     can_fence: bool
     """Whether the fence's program runs on its processor."""
+    unlimited: tuple[str, ...] = ()
+    """What its kernel cannot limit, in words."""
 
     @property
     def features(self) -> frozenset[str]:
@@ -65,6 +67,7 @@ class Link:
     _storage_refused: bool = field(default=False, init=False)
     _greeted_at: float = field(default=0.0, init=False)
     _wake: trio.Event = field(factory=trio.Event, init=False)
+    _looking: trio.Lock = field(factory=trio.Lock, init=False)
 
     async def watch(self, task_status: trio.TaskStatus[None]) -> None:
         """Look every few seconds, and at once when `lost` was called."""
@@ -93,7 +96,9 @@ class Link:
         :raises EngineLost: it cannot be reached.
         """
         if self._connected is None:
-            await self.look()
+            async with self._looking:  # of many who wait for an engine, one looks
+                if self._connected is None:
+                    await self.look()
         if self._connected is None:
             raise EngineLost(self.status.message, hint=self.status.hint)
         return self._connected
@@ -113,9 +118,9 @@ class Link:
             self._greeted_at = trio.current_time()
             self.status = self._ok(self._connected)
         except AddressUnusable as error:
-            self._fail("unavailable", str(error), error.hint)
+            self._fail(str(error), error.hint)
         except (EngineLost, Refused) as error:
-            self._fail("unavailable", f"{where}: {error.message}", _hint_of(where))
+            self._fail(f"{where}: {error.message}", _hint_of(where))
 
     async def _is_known(self, where: Address) -> bool:
         known = self._connected
@@ -126,7 +131,7 @@ class Link:
         await known.client.call("GET", "/_ping", answer_seconds=LOOK_ANSWER_SECONDS)
         return True
 
-    def _fail(self, state: str, message: str, hint: str) -> None:
+    def _fail(self, message: str, hint: str) -> None:
         self._connected = None
         self.status = EngineStatus(name=NAME, state="unavailable", message=message, hint=hint)
 
@@ -144,6 +149,8 @@ class Link:
         words = [f"{kind} {found.version} at {found.client.address}"]
         if not found.around.gpus:
             words.append("gives no GPUs")
+        if found.unlimited:
+            words.append(f"its kernel cannot limit {', '.join(found.unlimited)}")
         if not found.can_fence:
             words.append("network bridge only with link_local = true: link-local addresses cannot be closed there")
         return EngineStatus(name=NAME, state="ok", message="; ".join(words), features=found.features)
@@ -164,7 +171,14 @@ class Link:
             nproc_max=nproc,
         )
         number = "".join(one for one in version.version[:60] if one.isprintable())
-        return Connected(client=client, around=around, version=number, can_fence=version.arch in ARCHITECTURES)
+        limits = (("memory", info.memory_limit), ("CPU time", info.cpu_cfs_quota), ("processes", info.pids_limit))
+        return Connected(
+            client=client,
+            around=around,
+            version=number,
+            can_fence=version.arch in ARCHITECTURES,
+            unlimited=tuple(word for word, limited in limits if not limited),
+        )
 
     def _gpus(self, version: Version, info: Info, where: Address) -> tuple[bool, bool]:
         """Return whether GPUs can be given to containers, and whether by their CDI names."""

@@ -102,6 +102,22 @@ async def test_engine_of_another_processor_says_that_bridge_needs_link_local(tmp
     assert "link_local" in made.status.message
 
 
+async def test_engine_whose_kernel_limits_nothing_says_so(tmp_path: Path) -> None:
+    info = dict(INFO) | {"MemoryLimit": False, "CpuCfsQuota": False, "PidsLimit": True}
+    made = await looked(tmp_path, ScriptedEngine(nothing, info=info), Host(environment={}))
+    assert "cannot limit memory, CPU time" in made.status.message
+
+
+async def test_many_who_wait_for_an_engine_ask_it_once_what_it_can(tmp_path: Path) -> None:
+    script = ScriptedEngine(nothing)
+    async with serving(tmp_path / "s", script) as url:
+        made = DockerEngine(DockerSettings(host=url), Host(environment={}), tmp_path, "id")
+        async with trio.open_nursery() as nursery:
+            for number in range(10):
+                nursery.start_soon(made.wait, f"task-{number}.1")
+    assert script.paths.count("/version") == 1
+
+
 @pytest.mark.parametrize("answer", [b"", b"[]", b"<html>", b'{"Version": 5}', b"[" * 100_000])
 async def test_whoever_answers_there_and_is_no_engine_is_unavailable(tmp_path: Path, answer: bytes) -> None:
     async with serving(tmp_path / "s", ScriptedEngine(nothing, version=answer)) as url:  # type: ignore[arg-type]
