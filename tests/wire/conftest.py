@@ -12,6 +12,8 @@ from tests.wire.machines import CONFIG, Registry, registry_of
 from tests.wire.metrics import Server, registered
 from tests.wire.sharing import CONFIG as SHARING_CONFIG
 from tests.wire.sharing import Sharing, sharing_of
+from tests.wire.tasks import CONFIG as TASKS_CONFIG
+from tests.wire.tasks import TaskApi
 
 
 @pytest.fixture(scope="session")
@@ -68,3 +70,13 @@ def sharing(pyz: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sha
         one.start()
         with closing(one.set_up()) as browser:
             yield sharing_of(one, browser)
+
+
+@pytest.fixture(scope="module")
+def tasks(pyz: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TaskApi]:
+    """A running product whose tasks run in sandboxes, called by a local program of its own user."""
+    with product(pyz, tmp_path_factory.mktemp("tasks")) as one:
+        one.config.write_text(TASKS_CONFIG)
+        one.start()
+        with httpx.Client(base_url=one.base, timeout=60) as client:
+            yield TaskApi(one, client)

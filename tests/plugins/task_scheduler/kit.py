@@ -161,9 +161,18 @@ class Messages:
 
 
 @asynccontextmanager
-async def tasks(folder: Path, *, config: str = "", backend: ScriptedBackend | None = None) -> AsyncIterator[Tasks]:
-    """Run an appliance with one scripted engine; requests without headers are trusted."""
+async def tasks(
+    folder: Path,
+    *,
+    config: str = "",
+    backend: ScriptedBackend | None = None,
+    listen: tuple[str, ...] = ("127.0.0.1:0",),
+) -> AsyncIterator[Tasks]:
+    """Run an appliance with one scripted engine; requests without headers are trusted, unless its listener trusts none.
+
+    :param listen: empty to let the configuration say where to listen.
+    """
     engine = ScriptedEngine()
     backends = () if backend is None else (backend,)
-    async with running(folder, config=config, engines=[engine], backends=backends) as appliance:
+    async with running(folder, config=config, engines=[engine], backends=backends, listen=listen) as appliance:
         yield Tasks(appliance, engine)

@@ -263,3 +263,11 @@ async def test_viewer_may_look_and_not_submit(api: Tasks) -> None:
     viewer = await api.as_("vic", Role.VIEWER)
     assert (await viewer.read("/api/tasks"))["tasks"] == []
     assert (await viewer.send("POST", "/api/tasks", TASK)).status == 403
+
+
+async def test_list_is_cut_at_what_is_configured(tmp_path: Path) -> None:
+    async with tasks(tmp_path, config="[plugins.task_scheduler]\nlisted_max = 2\n") as api:
+        ids = [await api.submit(cpu_required=90_000) for _ in range(3)]
+        for query in ("", "?limit=100"):
+            listed = (await api.read(f"/api/tasks{query}"))["tasks"]
+            assert [task["task_id"] for task in listed] == [ids[2], ids[1]]
