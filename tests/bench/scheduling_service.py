@@ -5,6 +5,7 @@
 * ``submit_to_start_ms``: from the call of `Scheduler.submit` to the engine being asked to start the task, with 1,000
   others waiting for a GPU; two durable commits lie between.
 * ``commit_ms``: one durable commit alone, on the same disk in the same run.
+* ``overhead``: processor time and time of ours for each of 500 tasks that end at once, four at a time.
 * ``pass_ms`` and ``rss_mib`` with 100,000 waiting, right after their submission and after a start on the same database.
 """
 
@@ -134,6 +135,29 @@ async def latency(folder: Path, pending: int, tries: int) -> dict[str, Any]:
             }
 
 
+async def overhead(folder: Path, count: int) -> dict[str, Any]:
+    """Measure what a task costs from its submission until nothing is left of it, engine aside."""
+    engine = TimedEngine()
+    engine.ends_at_once = Exit(exit_code=0, reason=EndReason.EXIT)
+    async with opened(folder) as (scheduler, database):
+        scheduler.use([engine])
+        async with trio.open_nursery() as nursery:
+            await nursery.start(scheduler.run)
+            needs = Needs(millicores=16_000)
+            jobs = [Job(job_id=scheduler.new_job_id(), owner="ana", image="bb:1", needs=needs) for _ in range(count)]
+            began, cpu, commits = time.perf_counter(), time.process_time(), database.commits
+            await scheduler.submit(jobs, who="ana")
+            await until(lambda: len(engine.removed) == count and not engine.attempts, seconds=300)
+            spent, used = time.perf_counter() - began, time.process_time() - cpu
+            nursery.cancel_scope.cancel()
+            return {
+                "tasks": count,
+                "cpu_ms": round(1000 * used / count, 2),
+                "ms": round(1000 * spent / count, 2),
+                "commits": round((database.commits - commits) / count, 2),
+            }
+
+
 def is_over(scheduler: Scheduler, engine: ScriptedEngine, job: Job) -> bool:
     """Whether nothing is left to do for a job: the one with the GPU alone is still there."""
     return scheduler.get(job.job_id).state == JobState.COMPLETED and len(engine.attempts) == 1
@@ -232,9 +256,11 @@ def main() -> None:
         many, few = (1_000, 100) if given.small else (100_000, 1_000)
         (one := Path(name) / "one").mkdir()
         (two := Path(name) / "two").mkdir()
+        (three := Path(name) / "three").mkdir()
         figures = {
             "crowd": trio.run(crowd, two, many),
             "latency": trio.run(latency, one, few, 20 if given.small else 200),
+            "overhead": trio.run(overhead, three, 50 if given.small else 500),
         }
     print(json.dumps(figures))
 
