@@ -88,6 +88,7 @@ def _touch(daemon: Daemon, attempt_id: str, path: str) -> None:
 FLOOD = "echo first; while [ ! -e /tmp/go ]; do sleep 0.05; done; sleep 1.5; yes flood | head -c 3000000; echo last"
 
 
+@pytest.mark.long  # megabytes through the engine's log
 async def test_log_says_where_the_engine_dropped_what_nobody_had_read(daemon: Daemon, tmp_path: Path) -> None:
     settings = DockerSettings(host=daemon.url, pull="never", log_mib=1)
     engine = DockerEngine(settings, Host(), tmp_path, APPLIANCE_ID)
