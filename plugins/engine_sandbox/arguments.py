@@ -93,9 +93,8 @@ def options(launch: Launch, around: Surroundings, gpus: GpuAccess, stage: Stage)
         told += ["--ro-bind", stage.place(launch.inputs, "input"), "/input"]
     told += _volumes(launch, stage)
     told += _devices(launch, around, gpus)
-    for path in around.hidden:
-        if around.root is None and any(path.is_relative_to(each) for each in ("/usr", *around.host_folders)):
-            told += ["--perms", "0000", "--size", "4096", "--tmpfs", str(path)]
+    if around.root is None:
+        told += _host_folders(around, stage)
     if around.root is None:
         told += ["--remount-ro", "/"]
     told += ["--chdir", "/tmp", "--clearenv"]  # noqa: S108
@@ -145,9 +144,18 @@ def _host_root(around: Surroundings, stage: Stage) -> list[str]:
             told += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
     for name in OWN_ETC:
         told += ["--ro-bind", stage.place(around.own_etc / name, f"etc-{name}"), f"/etc/{name}"]
+    return told
+
+
+def _host_folders(around: Surroundings, stage: Stage) -> list[str]:
+    """Return what shows further folders of the host, and hides ours where it lies in one of them."""
+    told = []
     for number, folder in enumerate(around.host_folders):
         if around.host.path(folder).is_dir():
             told += ["--ro-bind", stage.place(folder, f"host-{number}"), folder]
+    for path in around.hidden:
+        if any(path.is_relative_to(each) for each in ("/usr", *around.host_folders)):
+            told += ["--perms", "0000", "--size", "4096", "--tmpfs", str(path)]
     return told
 
 

@@ -20,6 +20,8 @@ HOST: Final = "host"
 """The image that is this host's own system."""
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}(?::[A-Za-z0-9_][A-Za-z0-9._-]{0,62})?")
 IMAGES_MAX: Final = 1000
+FRAMING_BYTES: Final = 1 << 20
+"""What an archive may have besides its files, and as much again as these: the heads of small ones are as large."""
 
 
 @frozen(kw_only=True)
@@ -71,7 +73,7 @@ class Images:
             size = 0
             async for chunk in chunks:
                 size += len(chunk)
-                if size > self.caps.bytes_max:
+                if size > 2 * self.caps.bytes_max + FRAMING_BYTES:
                     raise TooLarge(f"an image has at most {self.caps.bytes_max} bytes", hint="raise image_bytes_max")
                 await trio.to_thread.run_sync(spool.write, chunk)
             spool.seek(0)

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ pytestmark = needs_sandbox
 
 
 @pytest.fixture
-async def engine(tmp_path: Path) -> object:
+async def engine(tmp_path: Path) -> AsyncIterator[KeptEngine]:
     async with sandboxes(tmp_path) as made:
         yield made
 
