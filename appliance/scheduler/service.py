@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import trio
-from attrs import evolve, validators
+from attrs import evolve
 
 from appliance.clock import Now
 from appliance.database import Database
@@ -368,9 +368,7 @@ class Scheduler:
 
     def _restore(self, connection: sqlite3.Connection) -> None:
         ended = (record for record in store.unclosed(connection) if record.state.is_final)
-        # What is stored was checked when it came; a hundred thousand jobs are read in half the time.
-        with validators.disabled():
-            self._board.restore(chain(ended, store.live(connection)), rows.open_attempts(connection))
+        self._board.restore(chain(ended, store.live(connection)), rows.open_attempts(connection))
 
     def _new(self, job: Job, who: str, at_unix_us: int, hold: bool) -> store.NewJob:
         expected = self._desk.runtimes.expected(job)
