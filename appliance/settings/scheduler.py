@@ -3,11 +3,11 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 from attrs import field, frozen
-from attrs.validators import and_, deep_iterable, ge, gt, in_, le
+from attrs.validators import and_, deep_iterable, ge, gt, le
 
 from appliance.settings.declared import setting, text_rule
 
@@ -110,11 +110,10 @@ class SchedulerSettings:
         reload="live",
         validator=deep_iterable(text_rule(_check_pattern)),
     )
-    networks: tuple[str, ...] = setting(
+    networks: tuple[Literal["none", "bridge"], ...] = setting(
         ("none", "bridge"),
         help="Networks that tasks may ask for: none, bridge (outgoing connections); never the host's own.",
         reload="live",
-        validator=deep_iterable(in_(("none", "bridge"))),
     )
     privileges: tuple[str, ...] = setting(
         (),

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from appliance.errors import BadInput, Busy, Forbidden, TooLarge
-from appliance.jobs import Job, JobState, Needs
+from appliance.errors import BadConfiguration, BadInput, Busy, Forbidden, TooLarge
+from appliance.jobs import Dependency, Job, JobState, Needs
 from appliance.scheduler.admission import TOGETHER_MAX, check, check_count, quotas_of, volumes_of
 from appliance.settings import QuotaSettings, SchedulerSettings, VolumeSettings
+from appliance.testing import running as whole
 
 from .scheduler_kit import SMALL, World, opened, running
 
@@ -141,8 +142,40 @@ async def test_a_person_holds_no_more_cores_than_allowed(world: World) -> None:
 
 
 async def test_a_job_must_not_depend_on_one_that_is_not_there(world: World) -> None:
-    from appliance.jobs import Dependency
-
     async with opened(world) as run:
         with pytest.raises(BadInput, match="task-0"):
             await run.submit(dependencies=(Dependency(job_id="task-0"),))
+
+
+async def test_tables_of_people_and_volumes_are_read_from_the_configuration(tmp_path: Path) -> None:
+    config = """
+[scheduler.people.ana]
+pending_max = 1
+[scheduler.volumes.data]
+source = "/srv/data"
+read_only = false
+"""
+    async with whole(tmp_path, config=config) as appliance:
+        scheduler = appliance.state.scheduler
+        await scheduler.submit([job(volumes=("data",))], who="ana")
+        with pytest.raises(Forbidden, match="limit of 1"):
+            await scheduler.submit([job(job_id="task-2")], who="ana")
+        await scheduler.submit([job(job_id="task-3", owner="bob")], who="bob")
+
+
+@pytest.mark.parametrize(
+    ("config", "place"),
+    [
+        ("[scheduler.people.ana]\npending_max = -1", "people.ana"),
+        ("[scheduler.volumes.data]\nsource = 'relative'", "volumes.data"),
+        ("[scheduler.volumes.'a/b']\nsource = '/srv'", "volumes"),
+        ("[scheduler]\nnetworks = ['host']", "networks"),
+        ("[scheduler]\nprivileges = ['CAP_SYS_ADMIN']", "privileges"),
+    ],
+)
+async def test_mistakes_in_the_table_of_the_scheduler_are_told_with_their_place(
+    tmp_path: Path, config: str, place: str
+) -> None:
+    with pytest.raises(BadConfiguration, match=place):
+        async with whole(tmp_path, config=config):
+            pass
