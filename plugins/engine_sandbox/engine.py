@@ -42,6 +42,7 @@ PROOF_SECONDS: Final = 5.0
 """How long to wait for a task before one of our own finds out what works here."""
 PROBE: Final = "appliance-probe"
 PROBE_SECONDS: Final = 30.0
+PROBE_END_SECONDS: Final = 5.0
 ADVISORY: Final = 'limits = "advisory" in [plugins.engine_sandbox] runs tasks without them'
 
 
@@ -156,7 +157,8 @@ class KeptEngine:
                 await attempts.start(launch, self.recipe)
                 ended = await attempts.wait(launch.attempt_id)
             finally:
-                await attempts.remove(launch.attempt_id)
+                with trio.move_on_after(PROBE_END_SECONDS, shield=True):  # a stop leaves nothing of it either
+                    await attempts.remove(launch.attempt_id)
         if ended.exit_code != 0:
             raise LaunchFailed(f"a first task ended with {ended.exit_code} {ended.message}", reason=EndReason.REFUSED)
 

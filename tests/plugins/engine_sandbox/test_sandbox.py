@@ -427,6 +427,18 @@ async def test_status_says_what_was_proven(engine: KeptEngine) -> None:
     assert "limits by cgroup v" in engine.status.message
 
 
+async def test_stop_amid_the_proof_leaves_nothing_of_it(tmp_path: Path) -> None:
+    engine = engine_at(data_folder(tmp_path))
+    async with started(engine):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(engine.start, launch("true", image="host"), silent)
+            await until(lambda: list(engine.attempts.folder.iterdir()))
+            nursery.cancel_scope.cancel()
+    assert [path.name for path in engine.attempts.folder.iterdir() if path.name != "task-1.1"] == []
+    group = engine.attempts.hierarchies.group(engine.attempts.group_name("appliance-probe"))
+    assert not any(folder.exists() for folder in group.unique)
+
+
 async def test_tasks_are_refused_where_no_limits_can_be_set_unless_that_is_wanted(tmp_path: Path) -> None:
     root = tmp_path / "host"
     (root / "proc/self").mkdir(parents=True)
