@@ -157,7 +157,7 @@ class KeptEngine:
                 await attempts.start(launch, self.recipe)
                 ended = await attempts.wait(launch.attempt_id)
             finally:
-                with trio.move_on_after(PROBE_END_SECONDS, shield=True):  # a stop leaves nothing of it either
+                with trio.move_on_after(PROBE_END_SECONDS, shield=True):  # a stop leaves nothing of it
                     await attempts.remove(launch.attempt_id)
         if ended.exit_code != 0:
             raise LaunchFailed(f"a first task ended with {ended.exit_code} {ended.message}", reason=EndReason.REFUSED)

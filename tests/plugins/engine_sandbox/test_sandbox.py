@@ -429,11 +429,10 @@ async def test_status_says_what_was_proven(engine: KeptEngine) -> None:
 
 async def test_stop_amid_the_proof_leaves_nothing_of_it(tmp_path: Path) -> None:
     engine = engine_at(data_folder(tmp_path))
-    async with started(engine):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(engine.start, launch("true", image="host"), silent)
-            await until(lambda: list(engine.attempts.folder.iterdir()))
-            nursery.cancel_scope.cancel()
+    async with started(engine), trio.open_nursery() as nursery:
+        nursery.start_soon(engine.start, launch("true", image="host"), silent)
+        await until(lambda: list(engine.attempts.folder.iterdir()))
+        nursery.cancel_scope.cancel()
     assert [path.name for path in engine.attempts.folder.iterdir() if path.name != "task-1.1"] == []
     group = engine.attempts.hierarchies.group(engine.attempts.group_name("appliance-probe"))
     assert not any(folder.exists() for folder in group.unique)
