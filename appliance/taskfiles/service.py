@@ -90,7 +90,7 @@ class TaskFiles:
         """
         parts = checked_path(path)
         folder = self._of(job_id) / "input"
-        await trio.to_thread.run_sync(partial(folder.mkdir, mode=0o755, parents=True, exist_ok=True))
+        await trio.to_thread.run_sync(_make_inputs, folder)
         limits, stored = self._input_limits(), await self._list(folder)
         if len(stored) >= limits.files_max:
             raise TooLarge(f"a task takes at most {limits.files_max} input files")
@@ -284,11 +284,19 @@ def _write(descriptor: int, chunk: bytes, free_bytes_min: int) -> int | None:
     return len(chunk)
 
 
+def _make_inputs(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o755)  # whatever the umask: the job reads it as another user
+
+
 def _walk(folder: Path) -> Iterator[StoredFile]:
     for where, _, names in os.walk(folder):
         below = Path(where).relative_to(folder)
         for name in names:
-            state = os.lstat(os.path.join(where, name))
+            try:
+                state = os.lstat(os.path.join(where, name))
+            except FileNotFoundError:  # deleted meanwhile
+                continue
             yield StoredFile(
                 path=(below / name).as_posix(), size_bytes=state.st_size, stored_at_unix_us=state.st_mtime_ns // 1000
             )

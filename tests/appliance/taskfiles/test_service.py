@@ -1,5 +1,7 @@
 """Files of jobs: outputs appear at once, bounded, and nothing but regular files is kept."""
 
+import os
+import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -138,6 +140,19 @@ async def test_inputs_are_stored_whole_or_not_at_all(tmp_path: Path) -> None:
     folder = files.inputs("task-1")
     assert folder is not None
     assert (folder / "data/a.csv").read_bytes() == b"12345"
+
+
+async def test_inputs_are_readable_for_the_job_s_own_user_whatever_our_umask(tmp_path: Path) -> None:
+    files = files_in(tmp_path)
+    before = os.umask(0o077)
+    try:
+        await files.put_input("task-1", "data/in.txt", chunks(b"hello"))
+    finally:
+        os.umask(before)
+    folder = files.inputs("task-1")
+    assert folder is not None
+    modes = {path: stat.S_IMODE((folder / path).stat().st_mode) for path in (".", "data", "data/in.txt")}
+    assert modes == {".": 0o755, "data": 0o755, "data/in.txt": 0o644}
 
 
 async def test_upload_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
