@@ -90,6 +90,10 @@ async def in_thread(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
         yield piece
 
 
+class NothingYet(EngineLost):
+    """An archive without even its own folder: Podman answers so while it is still putting away an ended container."""
+
+
 class _Incoming(io.RawIOBase):
     """The body of an answer as a file, for a thread that reads a tar from it."""
 
@@ -124,11 +128,12 @@ async def unpack(answer: Answer, sink: OutputSink) -> None:
 
     Names are taken below the first folder, which is ``output`` itself.
 
+    :raises NothingYet: the stream is empty; the sink was not touched.
     :raises EngineLost: the stream broke off or is no tar.
     """
     source = _Incoming(answer)
     if not await source.peek():
-        return  # Podman has nothing to say about an /output that is a link
+        raise NothingYet("the engine handed out an archive without anything")
     try:
         tar = await trio.to_thread.run_sync(partial(tarfile.open, fileobj=source, mode="r|", bufsize=BUFFER_BYTES))
         while True:

@@ -35,6 +35,7 @@ WAIT_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 60.0
 """How long an engine may take to end a container beyond the grace."""
 POLL_SECONDS: Final = 0.05
+COLLECT_AGAIN_SECONDS: Final = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 GONE: Final = Exit(
     exit_code=None, reason=EndReason.ENGINE_LOST, message="its container is not there any more, and nobody saw its end"
 )
@@ -169,12 +170,22 @@ class DockerEngine:
         """Put the files below ``/output`` into the sink."""
         with self._told():
             client, name = await self._place(attempt_id)
-            try:
-                async with client.open("GET", f"/containers/{name}/archive", query={"path": "/output"}) as answer:
-                    await archives.unpack(answer, sink)
-            except Refused as error:
-                if error.status != 404:  # no such folder, no such container: nothing to collect
-                    raise
+            for seconds in COLLECT_AGAIN_SECONDS:
+                try:
+                    await self._collect_once(client, name, sink)
+                except archives.NothingYet:
+                    await trio.sleep(seconds)
+                else:
+                    return
+            await self._collect_once(client, name, sink)
+
+    async def _collect_once(self, client: Client, name: str, sink: OutputSink) -> None:
+        try:
+            async with client.open("GET", f"/containers/{name}/archive", query={"path": "/output"}) as answer:
+                await archives.unpack(answer, sink)
+        except Refused as error:
+            if error.status != 404:  # no such folder, no such container: nothing to collect
+                raise
 
     async def remove(self, attempt_id: str) -> None:
         """Remove the attempt's container with its anonymous volumes, and what held its network."""

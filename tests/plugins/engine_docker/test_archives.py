@@ -9,8 +9,13 @@ from pathlib import Path
 import pytest
 
 from appliance.engines import EngineLost
-from plugins.engine_docker.archives import inputs_tar, unpack
+from appliance.host import Host
+from plugins.engine_docker.archives import NothingYet, inputs_tar, unpack
+from plugins.engine_docker.engine import DockerEngine
+from plugins.engine_docker.settings import DockerSettings
 from tests.plugins.engine_docker.attempts import Kept
+from tests.plugins.engine_docker.scripted import ScriptedEngine
+from tests.plugins.engine_docker.scripted import serving as scripted_engine
 from tests.plugins.engine_docker.test_client import answer, answering, serving
 
 
@@ -106,8 +111,20 @@ async def test_description_of_an_entry_cannot_fill_the_memory(tmp_path: Path) ->
             await unpack(found, Kept())
 
 
-async def test_empty_archive_has_no_files(tmp_path: Path) -> None:
-    assert (await unpacked(tmp_path, b"")).files == {}
+async def test_archive_without_anything_is_never_taken_for_no_files(tmp_path: Path) -> None:
+    async with serving(tmp_path / "s", answering(answer("200 OK", b""))) as client:
+        async with client.open("GET", "/archive") as found:
+            with pytest.raises(NothingYet):
+                await unpack(found, Kept())
+
+
+async def test_archive_that_is_empty_at_first_is_asked_for_again(tmp_path: Path) -> None:
+    answers = [b"", b"", tar_of(("output", FOLDER, b""), ("output/a", FILE, b"late"))]
+    sink = Kept()
+    async with scripted_engine(tmp_path / "s", ScriptedEngine(lambda *asked: (200, answers.pop(0)))) as url:
+        engine = DockerEngine(DockerSettings(host=url), Host(environment={}), tmp_path, "id")
+        await engine.collect("task-1.1", sink)
+    assert sink.files == {"a": b"late"}
 
 
 def test_inputs_are_regular_files_only_and_output_is_open_to_all(tmp_path: Path) -> None:
