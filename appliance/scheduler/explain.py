@@ -88,7 +88,7 @@ def explain(
     if promised is not None and promised.job_id == job_id:
         return Explanation(
             code="resources",
-            sentence=_promised_in_words(promised, now_unix_us),
+            sentence=_promised_in_words(promised, hosts, now_unix_us),
             reasons=reasons,
             position=ahead + 1,
             estimated_start_unix_us=promised.starts_at_unix_us,
@@ -97,8 +97,10 @@ def explain(
     return Explanation(code=code, sentence=sentence, reasons=reasons, position=ahead + 1)
 
 
-def _promised_in_words(promised: Reservation, now_unix_us: int) -> str:
-    where = f"It is the first that does not fit; a place on host {promised.placement.host_id} is kept for it"
+def _promised_in_words(promised: Reservation, hosts: Sequence[HostCapacity], now_unix_us: int) -> str:
+    names = {host.host_id: host.hostname for host in hosts}
+    name = names.get(promised.placement.host_id) or promised.placement.host_id
+    where = f"It is the first that does not fit; a place on host {name} is kept for it"
     if promised.starts_at_unix_us is None:
         return f"{where}, from when jobs have ended whose end nobody knows."
     seconds = max(0.0, (promised.starts_at_unix_us - now_unix_us) / 1e6)

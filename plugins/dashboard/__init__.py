@@ -1,4 +1,4 @@
-"""The appliance's own pages: setup, login, the overview, servers, machines, sharing, tasks, events, people and plugins."""
+"""The appliance's own pages: for logging in, its host, its machines, sharing, tasks, events, people and plugins."""
 
 from appliance.plugin import Core, Parts, hookimpl
 

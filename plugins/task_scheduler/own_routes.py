@@ -36,7 +36,7 @@ def _jobs(call: Call[own.NewTasks]) -> list[Job]:
     spec, new_id = call.body, state.core.scheduler.new_job_id
     check_priority(call.caller, spec)
     owner = callers.owner_of(call.caller)
-    job = job_of(spec, job_id=spec.task_id or new_id(), owner=owner, network=state.network())
+    job = job_of(spec, job_id=spec.task_id or new_id(), owner=owner, network=state.network(spec.engine))
     if spec.array is None:
         return [job]
     return array_of(job, spec.array, [job.job_id, *(new_id() for _ in range(spec.array.count - 1))])

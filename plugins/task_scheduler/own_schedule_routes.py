@@ -58,7 +58,7 @@ async def add(call: Call[own.NewSchedule]) -> own.ScheduleItem:
     body, scheduler = call.body, state.core.scheduler
     check_priority(call.caller, body.task)
     owner = callers.owner_of(call.caller)
-    job = job_of(body.task, job_id=scheduler.new_job_id(), owner=owner, network=state.network())
+    job = job_of(body.task, job_id=scheduler.new_job_id(), owner=owner, network=state.network(body.task.engine))
     made = await scheduler.schedules.add(owner=owner, name=body.name, cron=body.cron, zone=body.time_zone, job=job)
     return _item(made)
 

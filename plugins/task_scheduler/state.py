@@ -19,12 +19,15 @@ class TaskState:
     workers: Workers
     telemetry: Telemetry
 
-    def network(self) -> str:
-        """Return the network of a task whose submitter names none."""
+    def network(self, engine: str = "") -> str:
+        """Return the network of a task whose submitter names none.
+
+        :param engine: the only one that the task may run on; empty for any.
+        """
         if self.settings.network != "auto":
             return self.settings.network
-        offers = (engine for host in self.core.scheduler.hosts() for engine in host.engines)
-        return "bridge" if any(_has_network(each) for each in offers) else "none"
+        offers = (each for host in self.core.scheduler.hosts() for each in host.engines)
+        return "bridge" if any(_has_network(each) for each in offers if engine in ("", each.name)) else "none"
 
     def record(self, caller: Caller, job_id: str) -> JobRecord:
         """Return a task that the caller may see; raise `NotFound`, the same for one that does not exist."""

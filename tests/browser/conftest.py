@@ -1,7 +1,7 @@
 """Headless Chromium in front of a whole appliance."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -45,8 +45,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield served
 
 
-def serving(folder: Path, config: str = "") -> Iterator[Served]:
-    """Start an appliance with the scripted GPUs, and with more of a configuration; stop it in the end."""
+def serving(
+    folder: Path, config: str = "", *, prepare: Callable[[Served], None] = lambda served: None
+) -> Iterator[Served]:
+    """Start an appliance with the scripted GPUs, and with more of a configuration; stop it in the end.
+
+    :param prepare: told before it starts.
+    """
     served = Served(folder, config=CONFIG + config)
     served.plugins.mkdir(parents=True, mode=0o700)
     shutil.copy(Path(__file__).parent / "scripted_gpus.py", served.plugins)
@@ -54,6 +59,7 @@ def serving(folder: Path, config: str = "") -> Iterator[Served]:
     unwell = served.plugins / "unwell.py"
     unwell.write_text('appliance_api = 1\nraise RuntimeError("the licence server is <b>away</b>")\n')
     unwell.chmod(0o600)
+    prepare(served)
     try:
         served.start()
         yield served

@@ -30,7 +30,12 @@ export class LogLines {
 
   /** Add text of a stream: a line that has not ended goes on with the next text of its stream. */
   add(stream, words) {
-    for (const part of words.match(/[^\n]*\n|[^\n]+$/g) ?? []) {
+    const parts = words.match(/[^\n]*\n|[^\n]+$/g) ?? [];
+    if (parts.length > LINES_MAX) { // of which only the last would stay
+      this.dropped += parts.length - LINES_MAX;
+      this.open[stream] = null;
+    }
+    for (const part of parts.slice(-LINES_MAX)) {
       const line = (this.open[stream] ??= this.begin(stream));
       line.raw = (line.raw + part).replace(/^[^]*\r(?=[^\r\n])/, "");
       text(line.root, shownLine(line.raw));
@@ -48,14 +53,12 @@ export class LogLines {
     this.root.append(el("div", { class: "said" }, words));
   }
 
-  /** Keep to as many lines as a browser can bear; returns whether any went. */
+  /** Keep to as many lines as a browser can bear. */
   trim() {
-    const before = this.dropped;
     while (this.root.childElementCount > LINES_MAX) {
       this.root.firstElementChild.remove();
       this.dropped += 1;
     }
-    return this.dropped > before;
   }
 
   get isEmpty() {
@@ -113,7 +116,8 @@ export class LogCard {
       this.lines.add(stream, begun ? words.slice(begun[0].length) : words);
     }
     this.offset = next;
-    if (this.lines.trim()) this.tellAbove();
+    this.lines.trim();
+    if (this.lines.dropped) this.tellAbove();
     if (this.follows) this.scrollToEnd();
     text(this.state, "live");
   }

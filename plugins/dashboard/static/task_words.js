@@ -151,11 +151,11 @@ export function amount(words, scale, least, most) {
 /** Lines of NAME=value as an object; raises an Error that names the line which is none. */
 export function environment(words) {
   const found = {};
-  words.split("\n").forEach((line, i) => {
+  words.split(/\r?\n/).forEach((line, i) => {
     if (!line.trim()) return;
     const [, name, value] = line.match(/^\s*([A-Za-z_][A-Za-z0-9_.-]*)=(.*)$/) ?? [];
     if (!name) throw new Error(`Line ${i + 1} is not NAME=value.`);
-    found[name] = value.replace(/\r$/, "");
+    found[name] = value;
   });
   return found;
 }

@@ -31,6 +31,7 @@ let gpus = new Map();
 let tasks = [];
 let overview = null;
 let rows = ROWS;
+let isOpening = false;
 
 // --- what is shown of them ---
 
@@ -145,7 +146,8 @@ setLive("", "connecting");
 
 /** The images that tasks used, and those that the sandbox has, where there is one. */
 async function openForm() {
-  submit.disabled = true;
+  if (isOpening) return;
+  isOpening = true; // and not disabled: it would lose the focus, which comes back to it when the form closes
   try {
     const [{ items: learned }, stored] = await Promise.all([ask(taskPath("", "/runtimes")), ask("/api/appliance/sandbox/images").catch(() => ({ items: [] }))]);
     const images = [...stored.items.map((image) => image.name), ...learned.map((one) => one.image), ...tasks.map((task) => task.image)];
@@ -153,7 +155,7 @@ async function openForm() {
   } catch (error) {
     said.say(failure(error));
   } finally {
-    submit.disabled = false;
+    isOpening = false;
   }
 }
 
