@@ -202,7 +202,7 @@ class Scheduler:
         return await self._desk.cancel(job_id, f"cancelled by {who}" if who else "cancelled")
 
     async def retry(self, job_id: str, *, owner: str, who: str) -> JobRecord:
-        """Submit an ended job again as a new one; each names the other. Its dependencies are not waited for again.
+        """Submit an ended job again as a new one, with its inputs; each names the other. It waits for no other job.
 
         :raises NotFound: there is no such job.
         :raises Conflict: it has not ended.
@@ -222,7 +222,8 @@ class Scheduler:
             array_running_max=0,
             schedule_id="",
         )
-        [made] = await self.submit([again], who=who, retry_of=job_id)
+        async with self.files.shared_inputs(job_id, again.job_id):
+            [made] = await self.submit([again], who=who, retry_of=job_id)
         return made
 
     async def forget(self, job_id: str) -> None:

@@ -1,8 +1,10 @@
 """Jobs from submission to their end, on a real database and an engine that does as it is told."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import trio
 
 from appliance.engines import LaunchFailed
 from appliance.errors import BadInput, Conflict, NotFound
@@ -145,6 +147,22 @@ async def test_an_ended_job_is_tried_again_as_a_new_one_and_both_name_each_other
         assert run.scheduler.get(job_id).retried_by == again.job_id
         (await world.engine.running(again.job_id)).end(exit_code=0)
         await run.reaches(again.job_id, JobState.COMPLETED)
+
+
+async def test_a_job_tried_again_is_given_the_same_inputs(world: World) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"hello"
+
+    async with running(world) as run:
+        [record] = await run.scheduler.submit([run.job()], who="ana", hold=True)
+        await run.scheduler.files.put_input(record.job_id, "in.txt", chunks())
+        await run.scheduler.release(record.job_id)
+        (await world.engine.running(record.job_id)).end(exit_code=1)
+        await run.reaches(record.job_id, JobState.FAILED)
+        again = await run.scheduler.retry(record.job_id, owner="ana", who="ana")
+        inputs = (await world.engine.running(again.job_id)).launch.inputs
+        assert inputs is not None
+        assert await trio.Path(inputs / "in.txt").read_bytes() == b"hello"
 
 
 async def test_pages_go_newest_first_and_by_state_and_owner(world: World) -> None:

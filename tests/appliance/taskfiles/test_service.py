@@ -155,6 +155,29 @@ async def test_inputs_are_readable_for_the_job_s_own_user_whatever_our_umask(tmp
     assert modes == {".": 0o755, "data": 0o755, "data/in.txt": 0o644}
 
 
+async def test_inputs_of_one_job_are_another_s_too_until_each_is_removed(tmp_path: Path) -> None:
+    files = files_in(tmp_path)
+    await files.put_input("task-1", "data/in.txt", chunks(b"hello"))
+    async with files.shared_inputs("task-1", "task-2"):
+        pass
+    await files.remove("task-1")
+    assert await files.list_inputs("task-1") == []
+    folder = files.inputs("task-2")
+    assert folder is not None
+    assert await trio.Path(folder / "data/in.txt").read_bytes() == b"hello"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+
+
+async def test_inputs_given_to_a_job_that_is_not_taken_are_taken_back(tmp_path: Path) -> None:
+    files = files_in(tmp_path)
+    await files.put_input("task-1", "in.txt", chunks(b"hello"))
+    with pytest.raises(Conflict):
+        async with files.shared_inputs("task-1", "task-2"):
+            raise Conflict("no")
+    assert not await trio.Path(tmp_path / "task-2").exists()
+    assert [file.path for file in await files.list_inputs("task-1")] == ["in.txt"]
+
+
 async def test_upload_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
     async def broken() -> AsyncIterator[bytes]:
         yield b"half"
