@@ -11,7 +11,7 @@ from . import callers
 from .listing import attachment, visible
 from .routes import api
 from .state import TaskState
-from .wire import answers, render
+from .wire import file_answers, render
 from .wire.requests import NAME_CHARACTERS
 
 TASKS_MAX: Final = 10_000
@@ -36,8 +36,8 @@ def _user(call: Call[Any]) -> str:
     return user_id
 
 
-@api.get("/api/files", access="open", query=FileQuery, answer=answers.UserFiles)
-async def files(call: Call[None]) -> answers.UserFiles:
+@api.get("/api/files", access="open", query=FileQuery, answer=file_answers.UserFiles)
+async def files(call: Call[None]) -> file_answers.UserFiles:
     """List the files of a user's tasks, newest task first: of people those of their own tasks, of admins anybody's."""
     state: TaskState = call.state
     user_id = _user(call)
@@ -61,8 +61,8 @@ def _record(call: Call[Any]) -> JobRecord:
     return record
 
 
-@api.get("/api/files/{task_id}", access="open", query=FileQuery, answer=answers.TaskFiles)
-async def task_files(call: Call[None]) -> answers.TaskFiles:
+@api.get("/api/files/{task_id}", access="open", query=FileQuery, answer=file_answers.TaskFiles)
+async def task_files(call: Call[None]) -> file_answers.TaskFiles:
     """List the files of one task."""
     state: TaskState = call.state
     record = _record(call)
@@ -77,12 +77,14 @@ async def download(call: Call[None]) -> File:
     return attachment(*await state.core.scheduler.files.open(record.job_id, call.path["file_path"]))
 
 
-@api.delete("/api/files/{task_id}", access="open", role=Role.USER, query=FileQuery, answer=answers.Deleted)
-async def delete(call: Call[None]) -> answers.Deleted:
+@api.delete("/api/files/{task_id}", access="open", role=Role.USER, query=FileQuery, answer=file_answers.Deleted)
+async def delete(call: Call[None]) -> file_answers.Deleted:
     """Delete all files of a task that has ended."""
     state: TaskState = call.state
     record = _record(call)
     if not record.state.is_final:
         raise Conflict(f"task {record.job_id} has not ended", hint="cancel it first")
     await state.core.scheduler.files.remove(record.job_id)
-    return answers.Deleted(message=f"All files for task {record.job_id} deleted successfully", task_id=record.job_id)
+    return file_answers.Deleted(
+        message=f"All files for task {record.job_id} deleted successfully", task_id=record.job_id
+    )

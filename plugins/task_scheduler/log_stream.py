@@ -10,7 +10,7 @@ from attrs import define
 from appliance.plugin import JobRecord, LogBlock, Scheduler, text_frames
 
 from .listing import followed
-from .wire import answers, render
+from .wire import messages, render
 
 MADE: Final = "task_scheduler.frames"
 """Under which the frames of a block are kept with it: however many follow a log live, they are made once."""
@@ -32,13 +32,13 @@ class Following:
         was too much, is told as a gap.
         """
         job = self.record.job
-        yield text_frames([_encode(answers.LogConnected(task_id=job.job_id, user_id=job.label))])
+        yield text_frames([_encode(messages.LogConnected(task_id=job.job_id, user_id=job.label))])
         async with aclosing(followed(self.scheduler, job.job_id, self.offset)) as found:
             async for block in found:
                 yield frames_of(job.job_id, block)
         ended = render.status(self.scheduler.get(job.job_id))
         message = f"Task completed with status: {ended}"
-        yield text_frames([_encode(answers.LogComplete(task_id=job.job_id, status=ended, message=message))])
+        yield text_frames([_encode(messages.LogComplete(task_id=job.job_id, status=ended, message=message))])
 
 
 def frames_of(job_id: str, block: LogBlock) -> bytes:
@@ -53,7 +53,7 @@ def messages_of(job_id: str, block: LogBlock) -> list[bytes]:
     """Return the messages of a block as JSON; what is no UTF-8 in a line is replaced by U+FFFD."""
     made = []
     if block.missing_bytes:
-        gap = answers.LogGap(task_id=job_id, from_offset=block.offset - block.missing_bytes, next_offset=block.offset)
+        gap = messages.LogGap(task_id=job_id, from_offset=block.offset - block.missing_bytes, next_offset=block.offset)
         made.append(_encode(gap))
     task_id = _encode(job_id)
     for piece, line, offset in block.lines():

@@ -14,7 +14,7 @@ from appliance.plugin import Call, NotFound, Socket, SocketClosed
 from .log_stream import Following
 from .routes import api
 from .state import TaskState
-from .wire import answers
+from .wire import messages
 
 POLICY_VIOLATION = 1008
 """RFC 6455, 7.4.1: for what fits no other code, such as an id that nobody has."""
@@ -42,12 +42,12 @@ async def telemetry_of_worker(call: Call[None], socket: Socket) -> None:
 
 async def _telemetry(call: Call[None], socket: Socket, worker_id: str) -> None:
     state: TaskState = call.state
-    async with _listened(socket), aclosing(state.telemetry.watch(worker_id)) as messages:
+    async with _listened(socket), aclosing(state.telemetry.watch(worker_id)) as parts:
         try:
-            async for frames in messages:
+            async for frames in parts:
                 await socket.send_frames(frames)
         except NotFound as error:
-            await _refuse(socket, answers.StreamError(worker_id=worker_id, error=error.message))
+            await _refuse(socket, messages.StreamError(worker_id=worker_id, error=error.message))
 
 
 @api.websocket("/ws/tasks/{task_id}/logs", access="open", query=LogStreamQuery)
@@ -59,7 +59,7 @@ async def logs(call: Call[None], socket: Socket) -> None:
         try:
             record = state.record(call.caller, task_id)
         except NotFound as error:
-            await _refuse(socket, answers.StreamError(task_id=task_id, error=error.message))
+            await _refuse(socket, messages.StreamError(task_id=task_id, error=error.message))
             return
         following = Following(state.core.scheduler, record, call.query.offset)
         async with aclosing(following.frames()) as parts:

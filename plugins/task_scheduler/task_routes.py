@@ -2,7 +2,9 @@
 
 from typing import Final
 
-from appliance.plugin import BadInput, Call, JobRecord, Role
+import trio
+
+from appliance.plugin import BadInput, Call, Role
 
 from . import callers
 from .listing import text_of, visible
@@ -13,6 +15,8 @@ from .wire.requests import LogsQuery, NewTask, TaskQuery, job_of, states_of
 
 RESULT_BYTES: Final = 262_144
 """How much of its log the answer about one task holds."""
+AT_ONCE: Final = 250
+"""Tasks that are put into a list before others have their turn."""
 LOG_BYTES: Final = 8 * 2**20
 """How much of a log one answer holds."""
 
@@ -27,11 +31,12 @@ async def tasks(call: Call[None]) -> answers.Tasks:
         raise BadInput("$.limit: expected 1 or more", field="$.limit")
     most = min(limit or state.settings.listed_max, state.settings.listed_max)
     found = await visible(state.core.scheduler, call.caller, states=wanted, limit=most)
-    return answers.Tasks(tasks=tuple([_task(state, record) for record in found]))
-
-
-def _task(state: TaskState, record: JobRecord) -> answers.Task:
-    return render.task(record, state.workers.id_of(record))
+    shown = []
+    for record in found:
+        shown.append(render.task(record, state.workers.id_of(record)))
+        if len(shown) % AT_ONCE == 0:
+            await trio.lowlevel.checkpoint()
+    return answers.Tasks(tasks=tuple(shown))
 
 
 @api.post(

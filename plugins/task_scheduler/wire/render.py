@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from appliance.plugin import Job, JobRecord, StoredFile
 
-from . import answers
+from . import answers, file_answers
 from .numbers import MIB_PER_GB, MILLI
 from .requests import status_of
 
@@ -93,9 +93,9 @@ def file_id(job_id: str, path: str) -> str:
     return f"{job_id}/{path}"
 
 
-def file_item(job_id: str, stored: StoredFile) -> answers.FileItem:
+def file_item(job_id: str, stored: StoredFile) -> file_answers.FileItem:
     """Return a file of a task."""
-    return answers.FileItem(
+    return file_answers.FileItem(
         file_id=file_id(job_id, stored.path),
         task_id=job_id,
         file_name=stored.path.rpartition("/")[2],
@@ -113,27 +113,27 @@ def task_name(job: Job) -> str:
     return job.name or job.image
 
 
-def task_with_files(record: JobRecord, files: Sequence[StoredFile]) -> answers.TaskWithFiles:
+def task_with_files(record: JobRecord, files: Sequence[StoredFile]) -> file_answers.TaskWithFiles:
     """Return a task with its files as the upstream server lists them."""
-    return answers.TaskWithFiles(
+    return file_answers.TaskWithFiles(
         task_id=record.job.job_id,
         task_name=task_name(record.job),
         timestamp=seconds(record.submitted_at_unix_us),
-        files=tuple(answers.ShortFile(path=each.path, size=each.size_bytes) for each in files),
+        files=tuple(file_answers.ShortFile(path=each.path, size=each.size_bytes) for each in files),
         total_size=sum(each.size_bytes for each in files),
     )
 
 
-def user_files(user_id: str, found: Sequence[tuple[JobRecord, Sequence[StoredFile]]]) -> answers.UserFiles:
+def user_files(user_id: str, found: Sequence[tuple[JobRecord, Sequence[StoredFile]]]) -> file_answers.UserFiles:
     """Return all files of a user, by task."""
     items = tuple(file_item(record.job.job_id, each) for record, files in found for each in files)
     tasks = tuple(task_with_files(record, files) for record, files in found)
-    return answers.UserFiles(user_id=user_id, files=items, tasks=tasks, count=len(items))
+    return file_answers.UserFiles(user_id=user_id, files=items, tasks=tasks, count=len(items))
 
 
-def task_files(record: JobRecord, user_id: str, files: Sequence[StoredFile]) -> answers.TaskFiles:
+def task_files(record: JobRecord, user_id: str, files: Sequence[StoredFile]) -> file_answers.TaskFiles:
     """Return the files of one task."""
-    return answers.TaskFiles(
+    return file_answers.TaskFiles(
         task_id=record.job.job_id,
         user_id=user_id,
         files=tuple(file_item(record.job.job_id, each) for each in files),

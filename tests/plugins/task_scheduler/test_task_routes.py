@@ -271,3 +271,10 @@ async def test_list_is_cut_at_what_is_configured(tmp_path: Path) -> None:
         for query in ("", "?limit=100"):
             listed = (await api.read(f"/api/tasks{query}"))["tasks"]
             assert [task["task_id"] for task in listed] == [ids[2], ids[1]]
+
+
+async def test_long_list_is_whole(api: Tasks) -> None:
+    body = {"image": "busybox", "cpu_millicores": 90_000_000, "array": {"count": 1100}}
+    made = (await api.send("POST", "/api/appliance/tasks", body)).json["items"]
+    listed = (await api.read("/api/tasks"))["tasks"]
+    assert [task["task_id"] for task in listed] == [item["id"] for item in reversed(made)]
