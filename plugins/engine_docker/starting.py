@@ -17,6 +17,7 @@ from .link import Connected, Link
 
 FENCE_SECONDS: Final = 60.0
 CLEAN_UP_SECONDS: Final = 30.0
+START_AGAIN_SECONDS: Final = 0.2
 
 
 @frozen(kw_only=True)
@@ -45,7 +46,7 @@ class Starter:
         if not is_made:
             await self._create(engine, name, launch, network, tell)
         await self._fill(engine.client, name, launch)
-        await engine.client.call("POST", f"/containers/{name}/start")
+        await _start_made(engine.client, name)
 
     def _check_ours(self, container: Container, launch: Launch) -> None:
         if container.labels.get(ATTEMPT) != launch.attempt_id:
@@ -153,6 +154,20 @@ class Starter:
     async def _fill(self, client: Client, name: str, launch: Launch) -> None:
         upload = Upload(chunks=archives.in_thread(archives.inputs_tar(launch.inputs)))
         await client.call("PUT", f"/containers/{name}/archive", query={"path": "/"}, body=upload)
+
+
+async def _start_made(client: Client, name: str) -> None:
+    try:
+        await client.call("POST", f"/containers/{name}/start")
+    except Refused as error:
+        if error.status < 500:
+            raise
+        # On a loaded host the engine's own runtime fails now and then ("runc start: exit status 1"): once more, unless
+        # the command has begun all the same.
+        await trio.sleep(START_AGAIN_SECONDS)
+        there = await inspect(client, name)
+        if there is None or not there.state.was_started:
+            await client.call("POST", f"/containers/{name}/start")
 
 
 async def _once(content: bytes) -> AsyncIterator[bytes]:

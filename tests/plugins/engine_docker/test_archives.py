@@ -112,10 +112,10 @@ async def test_description_of_an_entry_cannot_fill_the_memory(tmp_path: Path) ->
 
 
 async def test_archive_without_anything_is_never_taken_for_no_files(tmp_path: Path) -> None:
-    async with serving(tmp_path / "s", answering(answer("200 OK", b""))) as client:
-        async with client.open("GET", "/archive") as found:
-            with pytest.raises(NothingYet):
-                await unpack(found, Kept())
+    served = serving(tmp_path / "s", answering(answer("200 OK", b"")))
+    async with served as client, client.open("GET", "/archive") as found:
+        with pytest.raises(NothingYet):
+            await unpack(found, Kept())
 
 
 async def test_archive_that_is_empty_at_first_is_asked_for_again(tmp_path: Path) -> None:

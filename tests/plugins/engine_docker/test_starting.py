@@ -69,6 +69,34 @@ async def test_container_that_does_not_start_is_removed(tmp_path: Path) -> None:
     assert script.asked[-2:] == [("DELETE", NAME), ("DELETE", f"{NAME}-net")]
 
 
+async def test_runtime_that_fails_once_is_asked_once_more(tmp_path: Path) -> None:
+    def answers(method: str, path: str, body: Any) -> tuple[int, Any]:
+        if path.endswith("/start") and script.asked.count((method, path)) == 1:
+            return 500, {"message": "`/usr/bin/runc start 69d0` failed: exit status 1"}
+        return (404, {"message": "No such container"}) if method == "GET" else (204, b"")
+
+    script = ScriptedEngine(answers)
+    async with serving(tmp_path / "s", script) as url:
+        engine = DockerEngine(DockerSettings(host=url), Host(environment={}), tmp_path, "id")
+        await engine.start(launch("task-1.1", "true"), silent)
+    assert script.asked.count(("POST", f"{NAME}/start")) == 2
+
+
+async def test_command_that_has_begun_in_spite_of_a_failure_is_not_started_again(tmp_path: Path) -> None:
+    def answers(method: str, path: str, body: Any) -> tuple[int, Any]:
+        if path.endswith("/start"):
+            return 500, {"message": "timed out"}
+        if method == "GET" and ("POST", f"{NAME}/start") in script.asked:
+            return 200, {"Id": "a", "State": {"Status": "running", "Running": True}, "Config": {}}
+        return (404, {"message": "No such container"}) if method == "GET" else (204, b"")
+
+    script = ScriptedEngine(answers)
+    async with serving(tmp_path / "s", script) as url:
+        engine = DockerEngine(DockerSettings(host=url), Host(environment={}), tmp_path, "id")
+        await engine.start(launch("task-1.1", "true"), silent)
+    assert script.asked.count(("POST", f"{NAME}/start")) == 1
+
+
 async def test_fence_that_the_kernel_refuses_ends_the_launch(tmp_path: Path) -> None:
     def answers(method: str, path: str, body: Any) -> tuple[int, Any]:
         if path.endswith("-net/logs"):
