@@ -1,6 +1,7 @@
 """The options by which a task is described on the command line, and the request that they make."""
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,10 @@ def body_of(asked: argparse.Namespace) -> dict[str, Any]:
         "command": command_line(words),
         "environment": dict(asked.env),
         "name": asked.name,
-        "cpu_millicores": max(1, round(asked.cpus * 1000)),
+        "cpu_millicores": _thousandths(asked.cpus),
         "memory_mib": asked.memory,
         "storage_mib": asked.storage,
-        "milli_gpu": round(asked.gpus * 1000),
+        "milli_gpu": _thousandths(asked.gpus),
         "gpu_vram_mib": asked.gpu_memory,
         "gpu_models": asked.gpu_model,
         "gpu_ids": asked.gpu_id,
@@ -82,6 +83,11 @@ def body_of(asked: argparse.Namespace) -> dict[str, Any]:
         "network": asked.network,
     }
     return body | {name: value for name, value in given.items() if value is not None}
+
+
+def _thousandths(value: float) -> int:
+    """Return thousandths, never less than asked for: so little that it is none would be no limit at all."""
+    return math.ceil(round(value * 1000, 6))
 
 
 def command_line(words: list[str]) -> str:

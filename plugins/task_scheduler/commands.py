@@ -205,17 +205,17 @@ def _files(api: CommandApi, asked: argparse.Namespace) -> None:
         api.show(reply, "\n".join(lines))
         return
     for item in items:
-        target = _below(asked.get, item["path"])
+        target = _below(api, asked.get, item["path"])
         target.parent.mkdir(parents=True, exist_ok=True)
         api.download(f"{_path(asked.task_id)}/files/{quote(item['path'])}", target)
     api.show(reply, f"{len(items)} files are in {asked.get}")
 
 
-def _below(folder: Path, path: str) -> Path:
+def _below(api: CommandApi, folder: Path, path: str) -> Path:
     """Return where a file of a task goes; the appliance has checked its path, and another server may not have."""
     parts = path.split("/")
     if any(part in {"", ".", ".."} or "\0" in part for part in parts):
-        raise ValueError(f"not a path below a folder: {path!r}")
+        raise api.fail(f"not a path below a folder: {path!r}")
     return folder.joinpath(*parts)
 
 

@@ -4,20 +4,25 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import trio
 from attrs import frozen
 
 from plugins.task_scheduler.command_options import command_line
-from tests.appliance.cli.conftest import Said, Terminal
+from plugins.task_scheduler.commands import _below
+from tests.appliance.cli.conftest import Said, Terminal, alone
 from tests.plugins.task_scheduler.kit import PATIENCE_SECONDS, Tasks, tasks
 
 ROOT = Path(__file__).parents[3]
 SMALL = ("--cpus", "0.1", "--memory", "16M", "--storage", "16M")
+
+
+__all__ = ["alone"]
 
 
 @frozen
@@ -161,3 +166,27 @@ async def test_wrong_use_is_told_with_the_usage_and_ends_with_two(terminal: Shel
 )
 def test_words_become_one_line_for_a_shell(words: list[str], line: str) -> None:
     assert command_line(words) == line
+
+
+def test_tasks_are_queued_and_listed_with_nothing_running(alone: Callable[..., Said]) -> None:
+    task_id = alone("task", "submit", "--gpus", "0.0001", "busybox").out.strip()
+    (item,) = json.loads(alone("task", "list", "--json").out)["items"]
+    assert (item["id"], item["state"], item["milli_gpu"]) == (task_id, "pending", 1)
+    assert alone("task", "cancel", task_id).out == f"{task_id} is cancelled\n"
+    needs_it = alone("task", "submit", "--input", __file__, "busybox")
+    assert (needs_it.status, "is not running" in needs_it.err) == (1, True)
+
+
+def test_path_that_leads_out_of_the_folder_is_not_written(tmp_path: Path) -> None:
+    class Said(Exception):
+        """What a command fails with."""
+
+    class Other:
+        """The API of a server that is up to no good."""
+
+        def fail(self, message: str, *, hint: str = "") -> Exception:
+            return Said(message)
+
+    for path in ("../x", "/etc/x", "a//b", "a/./b", "\0"):
+        with pytest.raises(Said):
+            _below(cast(Any, Other()), tmp_path, path)
