@@ -40,6 +40,20 @@ UNNAMED = """[...document.querySelectorAll('a, button, input, select, textarea, 
 OFF = "[plugins.task_scheduler]\nenabled = false\n"
 CONFIG = "[scheduler]\nmemory_reserve_mib = 64\nstorage_reserve_mib = 64\n"
 SLOW_MS = 60_000
+SEEN = """(isHidden) => {
+  Object.defineProperty(document, 'hidden', { value: isHidden, configurable: true });
+  document.dispatchEvent(new Event('visibilitychange'));
+}"""
+STREAM = """event: gap
+data: {"missing_bytes": 3072}
+
+event: log
+data: {"parts": [{"stream": "stdout", "text": "after it\\n"}], "next_offset": 3081}
+
+event: end
+data: {"state": "failed", "exit_code": 1, "message": ""}
+
+"""
 
 
 @pytest.fixture(scope="module")
@@ -204,10 +218,13 @@ def test_log_stands_still_while_it_is_paused_and_goes_on_without_a_gap(
     assert lines(logged_in) == ["1", "2", "3"]
     logged_in.get_by_role("button", name="Go on").click()
     expect(log(logged_in).get_by_text("500", exact=True)).to_be_in_viewport()  # it follows the end
-    log(logged_in).evaluate("(node) => { node.scrollTop = 0; }")
+    log(logged_in).evaluate("(node) => { node.scrollTop = 0; }")  # and while somebody reads above, it does not
     logged_in.get_by_role("button", name="To the end").click()
     expect(log(logged_in).get_by_text("500", exact=True)).to_be_in_viewport()
     expect(logged_in.get_by_role("button", name="To the end")).to_be_hidden()
+    with logged_in.expect_request(lambda one: "/log/stream?offset=1892" in one.url):
+        logged_in.evaluate(SEEN, arg=True)
+        logged_in.evaluate(SEEN, arg=False)
     gate.unlink()
     log_ends(logged_in)
     assert lines(logged_in) == [str(number) for number in range(1, 501)]
@@ -221,6 +238,16 @@ def test_long_log_is_shown_from_its_end_and_says_so(logged_in: Page, site: Serve
     expect(logged_in.get_by_text("The last 5000 lines are shown; the file has all that is kept.")).to_be_visible()
     found = lines(logged_in)
     assert (len(found), found[0], found[-2:]) == (5000, "195002", ["200000", "last"])
+
+
+def test_part_of_a_log_that_is_not_kept_is_told_where_it_is_missing(logged_in: Page, site: Served) -> None:
+    task_id = made(logged_in, site, "cut", "true")
+    logged_in.route("**/log/stream*", lambda route: route.fulfill(content_type="text/event-stream", body=STREAM))
+    open_task(logged_in, site, task_id)
+    log_ends(logged_in)
+    assert lines(logged_in, "said") == ["[3.0 KiB are not kept]"]
+    assert log(logged_in).locator("div").all_text_contents() == ["[3.0 KiB are not kept]", "after it"]
+    expect(logged_in.get_by_text("complete: the task has failed, exit code 1")).to_be_visible()
 
 
 def test_text_from_outside_stays_text(logged_in: Page, site: Served) -> None:
@@ -498,7 +525,7 @@ def many(route: Route) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390, 360])
+@pytest.mark.parametrize("width", [1280, pytest.param(390, marks=pytest.mark.long), 360])
 def test_pages_fit_their_screen_with_readable_text(browser: Browser, site: Served, scheme: str, width: int) -> None:
     context = browser.new_context(
         viewport={"width": width, "height": 900}, color_scheme="dark" if scheme == "dark" else "light"

@@ -202,7 +202,7 @@ class TaskPage {
       ["Priority", `${task.priority}${task.preemptible ? ", makes way for higher ones" : ""}`],
       ["Submitted", `${dateTime(task.submitted_unix_s)} by ${task.submitted_by || NONE}`],
       ["Label", task.label],
-      ["Expected", seconds(task.expected_seconds)],
+      ["Expected", known(task.expected_seconds) ? took(task.expected_seconds) : ""],
       ["Due", `${dateTime(task.deadline_unix_s)}, k ${task.k}`],
       ["Time limit", seconds(task.timeout_seconds)],
       ["Queue limit", seconds(task.max_queue_seconds)],

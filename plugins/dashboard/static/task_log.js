@@ -95,6 +95,8 @@ export class LogCard {
     this.offset = Math.max(0, logBytes - TAIL_BYTES);
     this.isPartial = this.offset > 0;
     if (this.isPartial) this.tellAbove();
+    // A browser has six connections to one host, for all its tabs: those that nobody looks at leave theirs.
+    document.addEventListener("visibilitychange", () => (document.hidden ? this.stream?.close() : this.reconnect()));
     this.connect();
   }
 

@@ -53,6 +53,7 @@ function whyCell() {
   let task = null;
   const words = el("div", { class: "small" });
   const button = rowButton("Why?", "", () => tell());
+  const root = el("div", { class: "why-cell" }, words, button);
   async function tell() {
     const { id } = task;
     try {
@@ -64,13 +65,14 @@ function whyCell() {
   }
   for (const event of ["mouseenter", "focus"]) button.addEventListener(event, tell);
   return {
-    root: el("div", { class: "why-cell" }, words, button),
+    root,
     update(one) {
       task = one;
       const waits = one.state === "pending" || one.state === "starting";
       const sentence = waits ? whys.get(one.id) ?? "" : endWords(one);
       text(words, sentence);
       button.hidden = !waits || Boolean(sentence);
+      root.hidden = !waits && !sentence;
       attribute(button, "aria-label", `Why does task ${taskName(one)} wait?`);
     },
   };

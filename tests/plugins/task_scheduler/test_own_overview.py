@@ -61,6 +61,8 @@ async def test_overview_counts_what_the_caller_sees_and_names_gpus_with_their_ta
         assert {state: count for state, count in seen["states"].items() if count} == {"running": 1}
         assert seen["problem"] is None
         assert [(one["name"], one["is_chosen"]) for one in seen["engines"]] == [("scripted", True)]
+        choice = (await ana.read("/api/appliance/engines"))["choice"]
+        assert choice == "tasks run on the engine scripted"
         (this,) = seen["hosts"]
         assert (this["cpu_allocated_millicores"], this["memory_allocated_mib"]) == (250, 64)
         assert [(gpu["index"], gpu["model"], gpu["vram_mib"]) for gpu in this["gpus"]] == [
@@ -76,6 +78,13 @@ async def test_overview_counts_what_the_caller_sees_and_names_gpus_with_their_ta
         assert [gpu["task_ids"] for gpu in strange["hosts"][0]["gpus"]] == [[], []]
         total = await everybody.read("/api/appliance/tasks/overview")
         assert (total["states"]["running"], total["states"]["pending"]) == (1, 1)
+
+
+async def test_task_that_names_its_engine_has_a_network_only_where_that_engine_has_one(tmp_path: Path) -> None:
+    async with tasks(tmp_path) as everybody:
+        for engine, network in (("scripted", "bridge"), ("another", "none"), ("", "bridge")):
+            task_id = await everybody.made(engine=engine, hold=True)
+            assert (await everybody.read(f"/api/appliance/tasks/{task_id}"))["network"] == network
 
 
 async def test_card_on_the_overview_shows_what_runs_waits_and_holds(tmp_path: Path) -> None:
