@@ -173,6 +173,25 @@ def _already_running(folder: Path, content: bytes) -> AlreadyRunning:
     )
 
 
+def task_folder(configured: str, folder: DataFolder) -> Path:
+    """Return where logs and files of tasks are kept: ``configured``, made if need be, else below the data directory.
+
+    :raises FolderRefused: it cannot be made, belongs to somebody else or is open to others.
+    """
+    if not configured:
+        return folder.files
+    path = Path(configured)
+    hint = "[scheduler] files_folder, or CLOUDAI_FILES_DIR in the environment, says where files of tasks are kept"
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check(path)
+    except FolderRefused as refused:
+        raise FolderRefused(refused.message, hint=hint) from None
+    except OSError as error:
+        raise FolderRefused(f"{path} cannot be made: {error.strerror}", hint=hint) from None
+    return path
+
+
 def _pid(content: bytes) -> int:
     text = content.strip()
     return int(text) if text.isdigit() and len(text) <= 10 else 0

@@ -114,13 +114,13 @@ class Notices:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Turn events into notices until cancelled."""
         while True:
-            with self._events.subscribe() as subscription:
+            # By level: thousands of changes that are no notices may come at once.
+            with self._events.subscribe(levels=TAKEN_LEVELS) as subscription:
                 task_status.started()
                 task_status = trio.TASK_STATUS_IGNORED
                 try:
                     async for event in subscription:
-                        if event.level in TAKEN_LEVELS:
-                            await self._take(event)
+                        await self._take(event)
                 except Lagged:
                     log.warning("notices.lagged", effect="events came faster than they could be stored as notices")
 

@@ -1,7 +1,7 @@
 """The bus itself: stores, fans out, and drops readers that fall behind."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,26 +13,26 @@ from appliance.clock import Now
 from appliance.database import Database
 from appliance.errors import BadInput
 from appliance.events import store
-from appliance.events.model import Event, Lagged
+from appliance.events.model import LEVELS, Event, Lagged
 
 MESSAGE_MAX_CHARS = 2_000
 NAME_MAX_CHARS = 200
 DATA_MAX_BYTES = 16_384
 KINDS_MAX = 32
-LEVELS = ("info", "warning", "critical")
 
 
 class _Reader:
-    """One subscription: a bounded queue of events whose kind starts with one of ``kinds``."""
+    """One subscription: a bounded queue of events of ``levels`` whose kind starts with one of ``kinds``."""
 
-    def __init__(self, kinds: tuple[str, ...], backlog: int) -> None:
+    def __init__(self, kinds: tuple[str, ...], levels: Collection[str], backlog: int) -> None:
         self._kinds = kinds or ("",)
+        self._levels = frozenset(levels)
         self._send, self._receive = trio.open_memory_channel[Event](backlog)
         self._lagged = False
 
     def tell(self, event: Event) -> bool:
         """Queue ``event`` if it is of interest; return ``False`` when the reader has fallen behind and is dropped."""
-        if not event.kind.startswith(self._kinds):
+        if event.level not in self._levels or not event.kind.startswith(self._kinds):
             return True
         try:
             self._send.send_nowait(event)
@@ -124,9 +124,9 @@ class EventBus:
             )
 
     @contextmanager
-    def subscribe(self, *kinds: str, backlog: int = 256) -> Iterator[_Reader]:
+    def subscribe(self, *kinds: str, levels: Collection[str] = LEVELS, backlog: int = 256) -> Iterator[_Reader]:
         """Open a bounded subscription to kinds by prefix; no kinds means all."""
-        reader = _Reader(kinds, backlog)
+        reader = _Reader(kinds, levels, backlog)
         self._readers.add(reader)
         try:
             yield reader

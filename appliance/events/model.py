@@ -1,10 +1,12 @@
 """The words of the bus: what an event is, and what publishing and subscribing promise."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from attrs import field, frozen
+
+LEVELS: Final = ("info", "warning", "critical")
 
 
 @frozen(kw_only=True)
@@ -55,8 +57,10 @@ class Events(Protocol):
         """Tell subscribers now, without storing; never blocks (samples use this)."""
         ...
 
-    def subscribe(self, *kinds: str, backlog: int = 256) -> AbstractContextManager[Subscription]:
-        """Open a bounded subscription to kinds by prefix (``"gpu."``); no kinds means all.
+    def subscribe(
+        self, *kinds: str, levels: Collection[str] = LEVELS, backlog: int = 256
+    ) -> AbstractContextManager[Subscription]:
+        """Open a bounded subscription to kinds by prefix (``"gpu."``) and to ``levels``; no kinds means all.
 
         Nothing is missed between entering the context and leaving it. A subscriber that falls ``backlog`` events
         behind is dropped: its iteration raises `Lagged`.

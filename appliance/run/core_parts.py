@@ -8,7 +8,7 @@ from appliance import audit, events, licenses
 from appliance.audit import Audit, AuditKeeper
 from appliance.credentials import store as credentials_store
 from appliance.credentials.store import Credentials
-from appliance.data_folder import DataFolder
+from appliance.data_folder import DataFolder, task_folder
 from appliance.database import AliveWriter, Database, went_down_at
 from appliance.events import EventBus
 from appliance.http.audited import RequestAudit
@@ -135,7 +135,7 @@ async def open_core(database: Database, folder: DataFolder, settings: LiveSettin
             events=bus,
             inventory=inventory,
             ledger=bookings,
-            folder=folder.files,
+            folder=task_folder(settings.current.scheduler.files_folder, folder),
             settings=lambda: settings.current.scheduler,
             now=now,
             host_id=host_id,

@@ -55,6 +55,11 @@ def _check_capability(value: str) -> None:
         raise ValueError("a capability without its CAP_, such as SYS_PTRACE")
 
 
+def _check_folder(value: str) -> None:
+    if value and (not value.startswith("/") or "\0" in value or ".." in value.split("/")):
+        raise ValueError("an absolute path without .., or an empty text")
+
+
 def _check_pattern(value: str) -> None:
     if not value or len(value) > 400:
         raise ValueError("a pattern such as registry.example.net/team/*")
@@ -132,6 +137,12 @@ class SchedulerSettings:
         " false to let them write.",
         reload="live",
         validator=_check_names,
+    )
+    files_folder: str = setting(
+        "",
+        help="Where logs and files of tasks are kept, as an absolute path; empty: files in the data directory.",
+        environment=("CLOUDAI_FILES_DIR",),
+        validator=text_rule(_check_folder),
     )
     unsafe_same_uid: bool = setting(
         False,

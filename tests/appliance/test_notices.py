@@ -59,6 +59,20 @@ async def test_a_notice_has_the_cool_down_that_its_raiser_gives_it(
     assert await notices.raise_one("gpu_added", "four", cool_down_seconds=0)
 
 
+async def test_flood_of_events_that_are_no_notices_hides_none(made: tuple[Notices, EventBus]) -> None:
+    notices, events = made
+    async with trio.open_nursery() as nursery:
+        await nursery.start(notices.run)
+        for _ in range(5000):
+            events.announce("task.changed", {})
+        await events.publish("gpu.lost", "GPU 0 is gone", level="critical")
+        with trio.fail_after(30):
+            while not await notices.newest():  # noqa: ASYNC110  the table knows no events
+                await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+    assert [one.message for one in await notices.newest()] == ["GPU 0 is gone"]
+
+
 async def test_sources_do_not_cool_each_other_down(made: tuple[Notices, EventBus]) -> None:
     notices, _ = made
     assert await notices.raise_one("high_cpu", "ours", subject="box", source="metrics_ingest")
