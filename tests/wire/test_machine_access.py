@@ -225,7 +225,7 @@ def test_there_is_no_limit_to_requests_and_wrong_tokens_lock_nobody_out(registry
 
 
 def test_health_says_ok_to_anybody(registry: Registry) -> None:
-    answer = httpx.get(f"{registry.product.base}/api/v1/health")
+    answer = httpx.get(f"{registry.product.base}/api/v1/health", timeout=30)
     assert (answer.status_code, answer.json()["status"]) == (200, "ok")
 
 
@@ -239,7 +239,7 @@ def test_machines_stay_ready_through_a_restart_in_order(fresh: Product) -> None:
         assert before.register(registered).status == 200
         item = before.item(machine_id)
     fresh.restart()
-    after = Registry(fresh, httpx.Client(base_url=fresh.base), before.worker, before.tokens)
+    after = Registry(fresh, httpx.Client(base_url=fresh.base, timeout=30), before.worker, before.tokens)
     with closing(after.browser):
         assert after.item(machine_id) == item
         assert after.item(registered) is None

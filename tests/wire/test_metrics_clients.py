@@ -185,7 +185,7 @@ def enrolment(**changes: Any) -> dict[str, Any]:
 def test_agent_enrols_with_name_and_password_and_again_as_the_same_server(
     shared: Product, browser: httpx.Client
 ) -> None:
-    first = httpx.post(shared.base + "/api/agent/enroll/", json=enrolment())
+    first = httpx.post(shared.base + "/api/agent/enroll/", json=enrolment(), timeout=30)
     assert first.status_code == 200, first.text
     made = first.json()
     strictly(made["server"], ROW)
@@ -195,10 +195,10 @@ def test_agent_enrols_with_name_and_password_and_again_as_the_same_server(
     old = Server(shared.base, made["server_slug"], made["ingest_token"])
     with closing(old):
         old.send()
-        again = httpx.post(shared.base + "/api/agent/enroll", json=enrolment()).json()
+        again = httpx.post(shared.base + "/api/agent/enroll", json=enrolment(), timeout=30).json()
         assert again["server"]["id"] == made["server"]["id"]
         assert old.post(sample()).status == 401, "its token was made anew"
-    other = httpx.post(shared.base + "/api/agent/enroll/", json=enrolment(machine_id="other")).json()
+    other = httpx.post(shared.base + "/api/agent/enroll/", json=enrolment(machine_id="other"), timeout=30).json()
     assert other["server_slug"] == "train-01example-1"
     listed = [row["slug"] for row in browser.get("/api/servers/").json()["servers"]]
     assert {"train-01example", "train-01example-1"} <= set(listed)
@@ -220,14 +220,16 @@ def test_agent_enrols_with_name_and_password_and_again_as_the_same_server(
 def test_enrolment_is_refused_in_the_documented_words(
     shared: Product, changes: dict[str, Any], status: int, error: str
 ) -> None:
-    answer = httpx.post(shared.base + "/api/agent/enroll/", json=enrolment(**changes))
+    answer = httpx.post(shared.base + "/api/agent/enroll/", json=enrolment(**changes), timeout=30)
     assert (answer.status_code, answer.json()["ok"], answer.json()["error"]) == (status, False, error)
 
 
 def test_viewer_enrols_nothing(shared: Product, browser: httpx.Client) -> None:
     made = browser.post("/api/appliance/users", json={"name": "vera", "role": "viewer", "password": PASSWORD})
     assert made.status_code == 201, made.text
-    answer = httpx.post(shared.base + "/api/agent/enroll/", json=enrolment(username="vera", machine_id="vera-box"))
+    answer = httpx.post(
+        shared.base + "/api/agent/enroll/", json=enrolment(username="vera", machine_id="vera-box"), timeout=30
+    )
     assert (answer.status_code, answer.json()["error"]) == (403, "Account not in allowlist.")
 
 
@@ -250,7 +252,7 @@ def test_person_registers_a_server_by_its_name(browser: httpx.Client, shared: Pr
     ):
         refused = browser.post("/api/servers/register/", json=body)
         assert (refused.status_code, refused.json()["error"]) == (status, error)
-    assert httpx.post(shared.base + "/api/servers/register/", json={"name": "x"}).status_code == 401
+    assert httpx.post(shared.base + "/api/servers/register/", json={"name": "x"}, timeout=30).status_code == 401
 
 
 # ---------------------------------------------------------------- notifications
@@ -295,15 +297,15 @@ def test_notifications_are_told_once_and_marked_as_read_without_a_content_type(
 
 
 def test_apps_log_in_with_json_and_neither_cookie_nor_csrf_token(shared: Product) -> None:
-    with httpx.Client(base_url=shared.base) as app:
+    with httpx.Client(base_url=shared.base, timeout=30) as app:
         answer = app.post("/api/auth/login/", json={"username": ADMIN, "password": PASSWORD})
         assert answer.status_code == 200
         assert (answer.json()["ok"], answer.json()["user"]["username"]) == (True, ADMIN)
         assert type(answer.json()["user"]["email"]) is str
         assert app.get("/api/servers/").status_code == 200
-        wrong = httpx.post(shared.base + "/api/auth/login/", json={"username": ADMIN, "password": "wrong"})
+        wrong = httpx.post(shared.base + "/api/auth/login/", json={"username": ADMIN, "password": "wrong"}, timeout=30)
         assert (wrong.status_code, wrong.json()["error"]) == (401, "Invalid username or password.")
-        empty = httpx.post(shared.base + "/api/auth/login/", json={"username": ""})
+        empty = httpx.post(shared.base + "/api/auth/login/", json={"username": ""}, timeout=30)
         assert (empty.status_code, empty.json()["error"]) == (400, "Username and password are required.")
         out = app.get("/accounts/logout/", params={"next": "/login"})
         assert (out.status_code, out.headers["location"]) == (302, "/login")
@@ -312,12 +314,12 @@ def test_apps_log_in_with_json_and_neither_cookie_nor_csrf_token(shared: Product
 
 @pytest.mark.parametrize("target", ["https://evil.example/", "//evil.example", "/\\evil.example", ""])
 def test_logout_leads_nowhere_else(shared: Product, target: str) -> None:
-    answer = httpx.get(shared.base + "/accounts/logout/", params={"next": target})
+    answer = httpx.get(shared.base + "/accounts/logout/", params={"next": target}, timeout=30)
     assert (answer.status_code, answer.headers["location"]) == (302, "/login")
 
 
 def test_page_of_another_site_logs_nobody_out(shared: Product) -> None:
-    answer = httpx.get(shared.base + "/accounts/logout/", headers={"Sec-Fetch-Site": "cross-site"})
+    answer = httpx.get(shared.base + "/accounts/logout/", headers={"Sec-Fetch-Site": "cross-site"}, timeout=30)
     assert answer.status_code == 403
 
 
@@ -325,11 +327,12 @@ def test_nobody_claims_an_address_by_typing_it(shared: Product) -> None:
     answer = httpx.post(
         shared.base + "/api/auth/register/",
         json={"username": "eve", "email": "eve@allowed.example", "password": "long enough password"},
+        timeout=30,
     )
     assert (answer.status_code, answer.json()["ok"]) == (403, False)
     assert answer.json()["error"] == "Registration is restricted to authorized accounts."
     said = {
-        httpx.post(shared.base + "/api/auth/forgot-password/", json={"email": address}).text
+        httpx.post(shared.base + "/api/auth/forgot-password/", json={"email": address}, timeout=30).text
         for address in ("eve@allowed.example", ADMIN)
     }
     assert len(said) == 1
@@ -337,22 +340,25 @@ def test_nobody_claims_an_address_by_typing_it(shared: Product) -> None:
 
 
 def test_login_by_another_provider_leads_to_our_login_page(shared: Product) -> None:
-    answer = httpx.get(shared.base + "/accounts/google/login/", params={"next": "/dashboard"})
+    answer = httpx.get(shared.base + "/accounts/google/login/", params={"next": "/dashboard"}, timeout=30)
     assert (answer.status_code, answer.headers["location"]) == (302, "/login?next=%2Fdashboard")
 
 
 def test_root_tells_programs_versions_and_routes_with_a_readable_cookie(shared: Product) -> None:
-    answer = httpx.get(shared.base + "/", headers={"Accept": "application/json"})
+    answer = httpx.get(shared.base + "/", headers={"Accept": "application/json"}, timeout=30)
     found = answer.json()
     assert (found["ok"], found["backend_version"], found["min_agent_version"]) == (True, "0.2.0", "0.1.0")
     assert found["frontend_url"] == shared.base
     assert found["routes"]["latest"] == "/api/metrics/latest/"
     assert len(answer.cookies["csrftoken"]) >= 32
-    assert "text/html" in httpx.get(shared.base + "/login", headers={"Accept": "text/html"}).headers["content-type"]
+    assert (
+        "text/html"
+        in httpx.get(shared.base + "/login", headers={"Accept": "text/html"}, timeout=30).headers["content-type"]
+    )
 
 
 def test_dashboards_mutate_with_the_cookie_s_token_or_without_one(shared: Product) -> None:
-    with httpx.Client(base_url=shared.base) as page:
+    with httpx.Client(base_url=shared.base, timeout=30) as page:
         page.post("/api/auth/login/", json={"username": ADMIN, "password": PASSWORD})
         token = page.cookies["csrftoken"]
         body = {"content": b'{"ids":[]}'}

@@ -40,7 +40,7 @@ def slugs(answer: Any) -> list[str]:
 
 @pytest.mark.parametrize("path", ["/api/servers/", "/api/servers", "/api/metrics/latest/", "/api/metrics/history"])
 def test_nobody_is_told_to_log_in_with_an_absolute_link_back(shared: Product, path: str) -> None:
-    answer = httpx.get(f"{shared.base}{path}?server=a%20b&minutes=5")
+    answer = httpx.get(f"{shared.base}{path}?server=a%20b&minutes=5", timeout=30)
     assert answer.status_code == 401
     said = answer.json()
     assert said["ok"] is False
@@ -307,5 +307,5 @@ def test_only_people_read(shared: Product, box: Server) -> None:
     ]
     for headers, status in tried:
         for path in ("/api/servers/", "/api/metrics/latest/", "/api/metrics/history/", "/api/notifications/"):
-            answer = httpx.get(shared.base + path, headers=headers)
+            answer = httpx.get(shared.base + path, headers=headers, timeout=30)
             assert (answer.status_code, answer.json()["ok"]) == (status, False)

@@ -98,6 +98,7 @@ def test_body_beyond_the_limit_is_413_in_this_api_s_shape(box: Server) -> None:
         f"{box.base}/api/ingest/servers/{box.slug}/metrics/",
         content=b'{"x":"' + b"x" * (5 * 2**20) + b'"}',
         headers={"X-Monitoring-Token": box.token},
+        timeout=30,
     )
     assert (answer.status_code, answer.json()["ok"]) == (413, False)
 
