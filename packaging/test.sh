@@ -66,16 +66,21 @@ say "types"
 say "building"
 build
 
-# tests NAME COMMAND...: run pytest by a command of the environment's Python; what it says goes to build/NAME.log, the
-# time of each test to build/NAME.xml, its status to build/NAME.status.
+# tests HALF COMMAND...: run pytest by a command of the environment's Python; what it says goes to build/HALF.log, the
+# time of each test to build/HALF.xml, its status to build/HALF.status.
 tests() {
-    name=$1
+    half=$1
     shift
     status=0
-    "$venv/bin/python" -m "$@" --hypothesis-profile="$profile" --junitxml="build/$name.xml" --basetemp="$scratch/$name" \
-        </dev/null >"build/$name.log" 2>&1 || status=$?
-    echo "$status" >"build/$name.status"
+    "$venv/bin/python" -c "$interruptible" "$venv/bin/python" -m "$@" --hypothesis-profile="$profile" \
+        --junitxml="build/$half.xml" --basetemp="$scratch/$half" </dev/null >"build/$half.log" 2>&1 || status=$?
+    echo "$status" >"build/$half.status"
 }
+# What a shell starts beside itself ignores these signals, and so does all that comes from it; tests send them.
+interruptible="import os, signal, sys
+for one in (signal.SIGINT, signal.SIGQUIT):
+    signal.signal(one, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])"
 
 say "tests"
 mkdir -p build

@@ -486,7 +486,7 @@ def test_pages_fit_their_screen_with_readable_text(
     page.screenshot(path=ARTIFACTS / f"machines-many-{width}-{scheme}.png")
     for name in ("machines", "machine"):
         if name == "machine":
-            page.unroute("**/api/appliance/machines*", many)
+            page.unroute_all(behavior="wait")
             open_machine(page, box)
             expect(page.get_by_role("region", name="Events")).to_contain_text("is ready", timeout=SLOW_MS)
             shoot(page, f"machine-{width}-{scheme}")

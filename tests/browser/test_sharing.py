@@ -403,7 +403,7 @@ def test_usage_is_summed_by_share_worker_or_person_and_given_as_csv(
     expect(rows(logged_in, "Usage").first).to_contain_text("ana")
     with logged_in.expect_request(lambda one: "by=person" in one.url and "from_unix_s" not in one.url):
         card.get_by_role("radio", name="all", exact=True).check()
-    logged_in.unroute("**/api/appliance/sharing/usage?*")
+    logged_in.unroute_all(behavior="wait")
     with logged_in.expect_download() as download:
         card.get_by_role("link", name="usage.csv").click()
     assert download.value.suggested_filename == "usage.csv"
@@ -499,7 +499,7 @@ def test_page_fits_its_screen_with_readable_text(
         assert looked["count"] > 30
         assert looked["poor"] == []
         assert page.evaluate(UNNAMED) == []
-    page.unroute("**/api/appliance/sharing/shares*")
+    page.unroute_all(behavior="wait")
     open_sharing(page, site)
     shoot(page, f"sharing-{width}-{scheme}")
     assert page.title() == "Sharing: appliance"
