@@ -165,6 +165,13 @@ class TaskEngine(Protocol):
         """How it was at the last look; at once, from memory."""
         ...
 
+    def owns_image(self, image: str) -> bool:
+        """Whether this is the name of an image that only this engine has; at once.
+
+        A job that names such an image and no engine is this engine's. What could be fetched is nobody's own.
+        """
+        ...
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Watch the engine until cancelled; `status` follows. ``started()`` comes after the first look, good or bad."""
         ...

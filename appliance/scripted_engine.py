@@ -82,6 +82,8 @@ class ScriptedEngine:
     name: str = "scripted"
     features: frozenset[str] = frozenset({"gpu", "network", "pull"})
     unsafe: str = ""
+    images: frozenset[str] = frozenset()
+    """Images that are its own."""
     is_lost: bool = False
     """While set every call raises `EngineLost`; what runs goes on. Set it with `lose` and `come_back`."""
     state: Literal["starting", "ok", "absent", "unavailable"] = "ok"
@@ -113,6 +115,10 @@ class ScriptedEngine:
             features=self.features,
             unsafe=self.unsafe,
         )
+
+    def owns_image(self, image: str) -> bool:
+        """As the field says."""
+        return image in self.images
 
     # ------------------------------------------------------------ for the test
 

@@ -144,6 +144,11 @@ class Scheduler:
         self._engines.update({engine.name: engine for engine in engines})
         self._placer.upkeep.gpu_utilization = gpu_utilization
 
+    def engine_with(self, image: str) -> str:
+        """Return the first engine that alone has an image and is not absent here; empty when none does."""
+        owners = (each for each in self._engines.values() if each.status.state != "absent" and each.owns_image(image))
+        return next((each.name for each in owners), "")
+
     # ------------------------------------------------------------ jobs
 
     def new_job_id(self) -> str:

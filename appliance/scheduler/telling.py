@@ -36,7 +36,8 @@ ENDS: Final = {
 
 def of_record(told: Told, record: JobRecord, *, at_unix_us: int) -> Event:
     """Return the event of what has happened to one job."""
-    why = f": {record.message}" if record.message and told is not STARTED else ""
+    shows_image = record.reason == EndReason.IMAGE
+    why = f": {record.message}" if record.message and told is not STARTED and not shows_image else ""
     level = "warning" if record.state == JobState.FAILED and record.reason in BAD_ENDS else "info"
     return Event(
         kind=told.kind,
@@ -92,17 +93,15 @@ def choice_of(engines: Sequence[EngineStatus], *, allow_unsafe: bool) -> str:
 
 
 def _named(record: JobRecord) -> str:
-    job = record.job
-    return f"Task {job.name[:80] or job.job_id} ({job.image[:120]})"
+    # Everybody reads events: what a task is called and runs is its owner's business.
+    return f"Task {record.job.job_id}"
 
 
 def _data(record: JobRecord) -> dict[str, Any]:
     job, newest = record.job, record.newest
     data: dict[str, Any] = {
         "job_id": job.job_id,
-        "name": job.name,
         "owner": job.owner,
-        "image": job.image,
         "state": record.state.value,
         "reason": record.reason.value if record.reason else None,
         "attempts": len(record.attempts),

@@ -69,6 +69,10 @@ class DockerEngine:
         """How it was at the last look."""
         return self._link.status
 
+    def owns_image(self, image: str) -> bool:
+        """None: what it has, others could fetch or import as well."""
+        return False
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Look at the engine every few seconds until cancelled."""
         await self._link.watch(task_status)

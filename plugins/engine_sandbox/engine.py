@@ -67,6 +67,10 @@ class KeptEngine:
         """How it was at the last look."""
         return self._status
 
+    def owns_image(self, image: str) -> bool:
+        """Whether it is this host's own system, or was imported here."""
+        return self.images.has(image)
+
     @property
     def attempts(self) -> KeptAttempts:
         """The attempts; raises `EngineLost` before the first look."""

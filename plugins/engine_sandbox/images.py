@@ -52,6 +52,10 @@ class Images:
         found = (self._read(entry.name) for entry in os.scandir(self.folder) if not entry.name.startswith("."))
         return sorted((image for image in found if image is not None), key=lambda image: image.name)
 
+    def has(self, name: str) -> bool:
+        """Whether there is such an image."""
+        return name == HOST or (NAME.fullmatch(name) is not None and (self._path(name) / "image.json").is_file())
+
     def named(self, name: str) -> tuple[Image, Path | None]:
         """Return an image and its root, ``None`` for the host's own; raises `LaunchFailed` when there is none."""
         if name == HOST:

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from attrs import evolve
+
 from appliance.plugin import PERSON, Call, Caller, Explanation, Forbidden, Job, JobRecord, JobState, Role, to_unix_s
 
 from . import callers
@@ -36,6 +38,7 @@ def _jobs(call: Call[own.NewTasks]) -> list[Job]:
     spec, new_id = call.body, state.core.scheduler.new_job_id
     check_priority(call.caller, spec)
     owner = callers.owner_of(call.caller)
+    spec = evolve(spec, engine=spec.engine or state.core.scheduler.engine_with(spec.image))
     job = job_of(spec, job_id=spec.task_id or new_id(), owner=owner, network=state.network(spec.engine))
     if spec.array is None:
         return [job]

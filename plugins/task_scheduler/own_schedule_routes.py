@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+from attrs import evolve
+
 from appliance.plugin import PERSON, Call, NotFound, Role, Schedule, to_unix_s
 
 from . import callers
@@ -58,7 +60,8 @@ async def add(call: Call[own.NewSchedule]) -> own.ScheduleItem:
     body, scheduler = call.body, state.core.scheduler
     check_priority(call.caller, body.task)
     owner = callers.owner_of(call.caller)
-    job = job_of(body.task, job_id=scheduler.new_job_id(), owner=owner, network=state.network(body.task.engine))
+    spec = evolve(body.task, engine=body.task.engine or scheduler.engine_with(body.task.image))
+    job = job_of(spec, job_id=scheduler.new_job_id(), owner=owner, network=state.network(spec.engine))
     made = await scheduler.schedules.add(owner=owner, name=body.name, cron=body.cron, zone=body.time_zone, job=job)
     return _item(made)
 

@@ -3,6 +3,7 @@
 from typing import Final
 
 import trio
+from attrs import evolve
 
 from appliance.plugin import BadInput, Call, Role
 
@@ -52,8 +53,9 @@ async def submit(call: Call[NewTask]) -> answers.Submitted:
     """Submit a task; it is started as soon as there is room for it."""
     state: TaskState = call.state
     scheduler = state.core.scheduler
-    job = job_of(call.body, job_id=scheduler.new_job_id(), owner=callers.owner_of(call.caller), network=state.network())
-    (record,) = await scheduler.submit([job], who=callers.who(call.caller))
+    engine, owner = scheduler.engine_with(call.body.docker_image), callers.owner_of(call.caller)
+    job = job_of(call.body, job_id=scheduler.new_job_id(), owner=owner, network=state.network(engine))
+    (record,) = await scheduler.submit([evolve(job, engine=engine)], who=callers.who(call.caller))
     return render.submitted(record)
 
 

@@ -70,6 +70,10 @@ class PlainEngine:
         features = frozenset({"gpu", "network"})
         return EngineStatus(name=self.name, state="ok", message="plain processes, for tests", features=features)
 
+    def owns_image(self, image: str) -> bool:
+        """None."""
+        return False
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Watch processes until cancelled."""
         try:

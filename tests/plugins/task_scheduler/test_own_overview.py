@@ -87,6 +87,20 @@ async def test_task_that_names_its_engine_has_a_network_only_where_that_engine_h
             assert (await everybody.read(f"/api/appliance/tasks/{task_id}"))["network"] == network
 
 
+async def test_task_with_an_image_that_one_engine_alone_has_runs_there_however_it_is_submitted(tmp_path: Path) -> None:
+    async with tasks(tmp_path) as everybody:
+        everybody.engine.images = frozenset({"host"})
+        documented = await everybody.submit(docker_image="host")
+        own = await everybody.made(image="host", hold=True)
+        elsewhere = await everybody.made(image="host", engine="another", hold=True)
+        common = await everybody.made(image="busybox", hold=True)
+        scheduler = everybody.appliance.state.scheduler
+        engines = [scheduler.get(task_id).job.engine for task_id in (documented, own, elsewhere, common)]
+        assert engines == ["scripted", "scripted", "another", ""]
+        everybody.engine.state = "absent"
+        assert scheduler.engine_with("host") == ""
+
+
 async def test_card_on_the_overview_shows_what_runs_waits_and_holds(tmp_path: Path) -> None:
     async with tasks(tmp_path, backend=scripted_gpus(2)) as everybody:
         await until(lambda: len(everybody.appliance.state.inventory.gpus()) == 2)
