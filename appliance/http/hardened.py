@@ -17,6 +17,8 @@ from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.events import Body, Data, EndBody, Response
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
+from hypercorn.protocol.ws_stream import ASGIWebsocketState, WSStream
+from wsproto.connection import ConnectionState
 
 from appliance.errors import BadInput
 from appliance.http.paths import split_target
@@ -96,9 +98,25 @@ class HardenedH11(H11Protocol):
                 await self.stream.handle(EndBody(stream_id=STREAM_ID))
             elif isinstance(event, Data):
                 if self._opened:
-                    await self.stream.handle(event)
+                    await self._take(event)
                 else:
                     await self._keep_early(event.data)
+
+    async def _take(self, data: Data) -> None:
+        """Hand on what a WebSocket client sends; end the connection when hypercorn refuses it.
+
+        It says 1009 for too large a message, and would let the handler go on sending after that.
+        """
+        stream = self.stream
+        if stream is None:
+            return
+        await stream.handle(data)
+        if (
+            isinstance(stream, WSStream)
+            and stream.state is ASGIWebsocketState.CONNECTED
+            and stream.connection.state is ConnectionState.LOCAL_CLOSING
+        ):
+            await self.send(Closed())
 
     async def _keep_early(self, data: bytes) -> None:
         """Hold what a WebSocket client sends before it has our 101; hypercorn would end in an exception."""
@@ -188,7 +206,7 @@ class HardenedH11(H11Protocol):
             if event.status_code == 101 and self.stream is not None:
                 while self._early:
                     early, self._early = self._early, b""
-                    await self.stream.handle(Data(stream_id=STREAM_ID, data=early))
+                    await self._take(Data(stream_id=STREAM_ID, data=early))
                 self._opened = True
         elif kind is Body or kind is EndBody:
             data = self._head + self._framed(h11.Data(data=event.data) if kind is Body else h11.EndOfMessage())

@@ -84,6 +84,38 @@ async def test_websocket_message_over_the_limit_closes_it(tmp_path: Path, dispat
         assert await close_code(client) == 1009
 
 
+@pytest.mark.parametrize("is_early", [False, True])
+async def test_websocket_closed_for_a_message_over_the_limit_is_sent_nothing_more(
+    tmp_path: Path, dispatch: Dispatch, is_early: bool
+) -> None:
+    api = Surface("ticks", prefixes=("/ticks",))
+    ended = trio.Event()
+
+    @api.websocket("/ticks")
+    async def ticks(call: Call[None], socket: Socket) -> None:
+        try:
+            while True:
+                await socket.send_frames(text_frames([b"tick"]))
+                await trio.sleep(0.01)
+        finally:
+            ended.set()
+
+    limits = Limits(websocket_message_bytes=1000)
+    async with serving(tmp_path, dispatch=dispatch, limits=limits, surfaces=[api.bind(None)]) as running:
+        client = await running.connect()
+        upgrade = UPGRADE.replace(b"/kit/ws", b"/ticks")
+        message = b"\x81\xfe\x07\xd0\x00\x00\x00\x00" + b"x" * 2000
+        await client.send(upgrade + message if is_early else upgrade)
+        await client.until(b"\r\n\r\n")
+        if not is_early:
+            await client.send(message)
+        assert await close_code(client) == 1009
+        with trio.fail_after(30):
+            assert await client.is_closed()  # though it never answers the close
+            await ended.wait()
+        assert client.buffer == b""
+
+
 async def test_websocket_ends_when_its_credential_is_gone(tmp_path: Path) -> None:
     valid = True
 
