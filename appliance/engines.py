@@ -48,6 +48,9 @@ class EngineStatus:
     """Of ``gpu``, ``pull``, ``network``, ``storage_limit``, ``remote``: what it can do beyond running."""
     unsafe: str = ""
     """What it cannot keep apart from the appliance itself, in words; empty when it can."""
+    own_images_only: bool = False
+    """Whether it fetches no images. A job that does not name it wants none of its own, and waits for an engine that
+    fetches, as long as there is one on this host, however that is doing."""
 
 
 @frozen(kw_only=True)

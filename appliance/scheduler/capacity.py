@@ -24,6 +24,8 @@ class EngineOffer:
     """Whether the configuration lets it be used although it is unsafe."""
     blocked: str = ""
     """Why it takes no work now (absent, does not answer), in words; empty when it does."""
+    only_named: str = ""
+    """Why it takes no job that does not ask for it by name, in words; empty when it does."""
 
 
 @frozen(kw_only=True)

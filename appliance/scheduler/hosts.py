@@ -70,7 +70,7 @@ class LocalHost:
         return HostCapacity(
             host_id=self.host_id,
             hostname=self._hostname(),
-            engines=tuple(_offer(one, is_allowed=settings.unsafe_same_uid) for one in statuses),
+            engines=offers_of(statuses, allow_unsafe=settings.unsafe_same_uid),
             millicores=machine.millicores,
             memory_mib=max(0, machine.memory_mib - settings.memory_reserve_mib),
             storage_mib=max(0, machine.free_disk_mib - settings.storage_reserve_mib),
@@ -130,11 +130,20 @@ class LocalHost:
         )
 
 
-def _offer(status: EngineStatus, *, is_allowed: bool) -> EngineOffer:
-    return EngineOffer(
-        name=status.name,
-        features=status.features,
-        unsafe=status.unsafe,
-        is_allowed=is_allowed,
-        blocked="" if status.state == "ok" else status.message or status.state,
+def offers_of(statuses: Sequence[EngineStatus], *, allow_unsafe: bool) -> tuple[EngineOffer, ...]:
+    """Return what engines offer, in the same order.
+
+    While an engine that fetches images is away, what waits for it must not fail on one that fetches none.
+    """
+    some_fetch = any(one.state != "absent" and not one.own_images_only for one in statuses)
+    return tuple(
+        EngineOffer(
+            name=one.name,
+            features=one.features,
+            unsafe=one.unsafe,
+            is_allowed=allow_unsafe,
+            blocked="" if one.state == "ok" else one.message or one.state,
+            only_named="the image is none of its own" if some_fetch and one.own_images_only else "",
+        )
+        for one in statuses
     )

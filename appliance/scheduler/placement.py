@@ -157,6 +157,8 @@ def _engine_refusal(request: Request, offer: EngineOffer) -> str:
     """Return in words why an engine cannot take the request; empty when it can."""
     if request.engine not in ("", offer.name):
         return f"the job asks for engine {request.engine!r}"
+    if offer.only_named and request.engine != offer.name:
+        return offer.only_named
     if offer.unsafe and not offer.is_allowed:
         return f"not allowed by the configuration: {offer.unsafe}"
     if request.needs.milli_gpu and "gpu" not in offer.features:

@@ -168,7 +168,9 @@ class KeptEngine:
 
     def says(self, state: Any, message: str, *, hint: str = "", features: frozenset[str] = frozenset()) -> EngineStatus:
         """Return a status of this engine."""
-        return EngineStatus(name=self.name, state=state, message=message, hint=hint, features=features)
+        return EngineStatus(
+            name=self.name, state=state, message=message, hint=hint, features=features, own_images_only=True
+        )
 
     # ------------------------------------------------------------------------------------ what the engines differ in
 

@@ -68,6 +68,7 @@ class ProcessEngine(KeptEngine):
             hint=hint,
             features=features,
             unsafe=unsafe,
+            own_images_only=True,
         )
 
     def recipe(self, launch: Launch, folder: AttemptFolder) -> Recipe:

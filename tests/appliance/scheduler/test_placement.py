@@ -176,6 +176,15 @@ def test_engine_that_does_not_answer_is_waited_for() -> None:
     assert reasons(request(), host(engines=()))[0].message == "the host has no task engine"
 
 
+def test_engine_with_images_of_its_own_alone_takes_only_jobs_that_name_it() -> None:
+    away = EngineOffer(name="docker", blocked="no answer from /run/docker.sock")
+    own = EngineOffer(name="sandbox", only_named="the image is none of its own")
+    (reason,) = reasons(request(), host(engines=(away, own)))
+    assert reason.message == "docker: no answer from /run/docker.sock; sandbox: the image is none of its own"
+    assert not reason.is_for_good
+    assert placed(request(engine="sandbox"), host(engines=(away, own))).engine == "sandbox"
+
+
 def test_hosts_with_fewer_free_gpus_and_then_fewer_cores_are_taken_first() -> None:
     hosts = (host("gpus", gpu("1")), host("large", millicores=64_000), host("small"))
     assert placed(request(millicores=1000), *hosts).host_id == "small"
