@@ -1,10 +1,23 @@
 """Our own API: tasks with all that core's jobs know."""
 
-from typing import Final
+from typing import Any, Final
 
 from attrs import evolve
 
-from appliance.plugin import PERSON, Call, Caller, Explanation, Forbidden, Job, JobRecord, JobState, Role, to_unix_s
+from appliance.plugin import (
+    PERSON,
+    BadInput,
+    Call,
+    Caller,
+    Explanation,
+    Forbidden,
+    Job,
+    JobRecord,
+    JobState,
+    NotFound,
+    Role,
+    to_unix_s,
+)
 
 from . import callers
 from . import own_models as own
@@ -37,6 +50,7 @@ def _jobs(call: Call[own.NewTasks]) -> list[Job]:
     state: TaskState = call.state
     spec, new_id = call.body, state.core.scheduler.new_job_id
     check_priority(call.caller, spec)
+    check_dependencies(call, spec)
     owner = callers.owner_of(call.caller)
     spec = evolve(spec, engine=spec.engine or state.core.scheduler.engine_with(spec.image))
     job = job_of(spec, job_id=spec.task_id or new_id(), owner=owner, network=state.network(spec.engine))
@@ -51,6 +65,16 @@ def check_priority(caller: Caller, spec: own.TaskSpec) -> None:
         raise Forbidden(
             f"a priority above {own.PRIORITY_DEFAULT} takes an operator", hint="leave it out", field="$.priority"
         )
+
+
+def check_dependencies(call: Call[Any], spec: own.TaskSpec) -> None:
+    """Raise `BadInput`, as for a task that does not exist, for one to wait for that the caller does not see."""
+    state: TaskState = call.state
+    for each in spec.dependencies:
+        try:
+            state.record(call.caller, each.task_id)
+        except NotFound as error:
+            raise BadInput(f"it would wait for {each.task_id!r}: {error.message}", field="dependencies") from None
 
 
 @api.get(PREFIX, caller=PERSON, query=own.PageQuery, answer=own.TaskPage)

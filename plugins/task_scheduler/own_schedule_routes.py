@@ -9,7 +9,7 @@ from appliance.plugin import PERSON, Call, NotFound, Role, Schedule, to_unix_s
 from . import callers
 from . import own_models as own
 from .own_render import job_of, unix_s
-from .own_routes import check_priority
+from .own_routes import check_dependencies, check_priority
 from .own_surface import PREFIX, api
 from .state import TaskState
 
@@ -59,6 +59,7 @@ async def add(call: Call[own.NewSchedule]) -> own.ScheduleItem:
     state: TaskState = call.state
     body, scheduler = call.body, state.core.scheduler
     check_priority(call.caller, body.task)
+    check_dependencies(call, body.task)
     owner = callers.owner_of(call.caller)
     spec = evolve(body.task, engine=body.task.engine or scheduler.engine_with(body.task.image))
     job = job_of(spec, job_id=scheduler.new_job_id(), owner=owner, network=state.network(spec.engine))

@@ -142,6 +142,26 @@ async def test_task_that_is_wrong_is_400_by_field_and_unknown_fields_are_refused
     assert await ids(api) == []
 
 
+async def test_task_of_another_person_cannot_be_waited_for_and_is_as_one_that_is_not_there(api: Tasks) -> None:
+    ana, bob, op = await api.as_("ana"), await api.as_("bob"), await api.as_("op", Role.OPERATOR)
+    of_ana = await ana.made()
+    for path, body in (
+        (TASKS, OWN),
+        (f"{TASKS}/schedules", {"name": "nightly", "cron": "0 3 * * *", "task": OWN}),
+    ):
+        said = []
+        for task_id in (of_ana, "task-of-nobody"):
+            waits = {"dependencies": [{"task_id": task_id}]}
+            sent = body | {"task": OWN | waits} if "task" in body else body | waits
+            reply = await bob.send("POST", path, sent)
+            assert reply.status == 400, reply.text
+            assert "dependencies" in reply.json["field"]
+            said.append(reply.json["error"].replace(task_id, "ID"))
+        assert said[0] == said[1]
+    await op.made(dependencies=[{"task_id": of_ana}])
+    await ana.made(dependencies=[{"task_id": of_ana}])
+
+
 async def test_priority_above_the_usual_takes_an_operator(api: Tasks) -> None:
     ana = await api.as_("ana")
     reply = await ana.send("POST", TASKS, OWN | {"priority": 51})
