@@ -204,6 +204,8 @@ class Sampler:
         sample = done.answer if done and done.answer else None
         if sample is None:
             sample = HostSample(host_id=self._host_id, taken_at_unix_us=self._now())
+        # Before what has come is taken: who had no answer yet must not be seen as one that has started.
+        backends = self.backends
         events: list[DeviceEvent] = []
         samples: list[GpuSample] = []
         for lane in self._lanes:
@@ -218,7 +220,7 @@ class Sampler:
             sample=evolve(sample, gpus=tuple(samples)),
             gpus=tuple(gpu for lane in self._lanes for gpu in lane.gpus),
             events=tuple(events),
-            backends=self.backends,
+            backends=backends,
             lost=frozenset(gpu_id for lane in self._lanes for gpu_id in lane.lost),
         )
 

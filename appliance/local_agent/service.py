@@ -1,5 +1,6 @@
 """The local agent: samples this host for as long as the appliance runs, and tells everyone who needs to know."""
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -162,17 +163,18 @@ class LocalAgent:
 
         The interval is asked for again every second: a reload that shortens it must not wait until a long one is over.
         """
-        while was_due + self._pause_seconds(passes) > trio.current_time() + NOTICE_SECONDS:  # noqa: ASYNC110
-            await trio.sleep(NOTICE_SECONDS)  # settings have no event
-        # A pass that took long is not made up for.
-        due = max(was_due + self._pause_seconds(passes), trio.current_time())
+        # As the pass found it: a driver that has opened since has not been read yet.
+        is_starting = self.last is None or any(each.state == "starting" for each in self.last.backends)
+        at_most = START_SECONDS if is_starting and passes < HURRIED_PASSES else math.inf
+        interval = self._interval_seconds
+        while (due := was_due + min(interval(), at_most)) > trio.current_time() + NOTICE_SECONDS:  # noqa: ASYNC110
+            await trio.sleep(NOTICE_SECONDS)
+        due = max(due, trio.current_time())  # a pass that took long is not made up for
         await trio.sleep_until(due)
         return due
 
-    def _pause_seconds(self, passes: int) -> float:
-        interval = max(LEAST_SAMPLE_SECONDS, self.sample_seconds())
-        is_starting = passes < HURRIED_PASSES and any(each.state == "starting" for each in self.backends)
-        return min(interval, START_SECONDS) if is_starting else interval
+    def _interval_seconds(self) -> float:
+        return max(LEAST_SAMPLE_SECONDS, self.sample_seconds())
 
     async def sample_once(self, *, at_most_seconds: float | None = None) -> HostSample:
         """Take one sample, store it and tell everyone; a failing store is told, and stops nothing."""

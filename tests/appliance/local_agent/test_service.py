@@ -1,5 +1,6 @@
 """The local agent over a real database, real series and a real inventory."""
 
+import threading
 from pathlib import Path
 
 import trio
@@ -98,6 +99,32 @@ async def test_slow_driver_delays_the_start_by_half_a_second_at_most_and_comes_s
                         if made.agent.gpus:
                             break
                 nursery.cancel_scope.cancel()
+
+
+async def test_driver_that_opens_when_the_first_pass_is_just_over_is_read_soon_after(tmp_path: Path) -> None:
+    slow = Scripted()
+    slow.go.clear()
+    opened = threading.Event()
+
+    def interval() -> float:
+        slow.go.set()
+        for _ in range(30_000):
+            if made.agent.backends[0].state != "starting":
+                opened.set()
+                break
+            opened.wait(0.001)
+        return 60.0
+
+    async with parts(tmp_path, slow, sample_seconds=interval) as made:
+        with made.events.subscribe("sample") as told:
+            async with trio.open_nursery() as nursery:
+                with trio.fail_after(30):
+                    await nursery.start(made.agent.run)
+                    async for _ in told:
+                        if made.agent.gpus:
+                            break
+                nursery.cancel_scope.cancel()
+    assert opened.is_set()
 
 
 async def test_agent_that_was_stopped_can_run_again(tmp_path: Path) -> None:
