@@ -66,6 +66,8 @@ class Link:
     _connected: Connected | None = field(default=None, init=False)
     _storage_refused: bool = field(default=False, init=False)
     _greeted_at: float = field(default=0.0, init=False)
+    _was_there: bool = field(default=False, init=False)
+    """An engine takes its socket with it when it stops, and what waits for it has to wait on."""
     _wake: trio.Event = field(factory=trio.Event, init=False)
     _looking: trio.Lock = field(factory=trio.Lock, init=False)
 
@@ -108,6 +110,9 @@ class Link:
         where: Address | None = None
         try:
             where = address.find(self.settings, self.host)
+            if where is None and self._was_there:
+                self._fail("its socket has gone", "systemctl start docker, or podman.socket")
+                return
             if where is None:
                 self._connected, self.status = None, self._absent()
                 return
@@ -115,7 +120,7 @@ class Link:
             if await self._is_known(where):
                 return
             self._connected = await self._greet(where)
-            self._greeted_at = trio.current_time()
+            self._greeted_at, self._was_there = trio.current_time(), True
             self.status = self._ok(self._connected)
         except AddressUnusable as error:
             self._fail(str(error), error.hint)

@@ -59,6 +59,22 @@ async def test_engine_that_appears_and_goes_away_is_seen(
         nursery.cancel_scope.cancel()
 
 
+async def test_engine_that_took_its_socket_with_it_is_away_and_not_absent(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    socket = tmp_path / "var/run/docker.sock"
+    socket.parent.mkdir(parents=True)
+    made = DockerEngine(DockerSettings(), Host(root=tmp_path, environment={}), tmp_path, "id")
+    async with trio.open_nursery() as nursery:
+        async with serving(socket, ScriptedEngine(nothing)):
+            await nursery.start(made.run)
+            assert made.status.state == "ok"
+        socket.unlink(missing_ok=True)
+        await trio.sleep(2 * LOOK_SECONDS)
+        assert (made.status.state, made.status.message) == ("unavailable", "its socket has gone")
+        nursery.cancel_scope.cancel()
+
+
 async def test_engine_is_asked_what_it_can_once_and_then_only_whether_it_is_there(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
