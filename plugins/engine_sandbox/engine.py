@@ -5,7 +5,7 @@ import os
 import subprocess
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import structlog
 import trio
@@ -55,6 +55,8 @@ class KeptEngine:
     appliance_id: str
     settings: SandboxSettings
     images: Images
+    mode: ClassVar[int] = 0o700
+    """Of the folders of attempts; tasks do not go through them, but find what is theirs elsewhere."""
     name: str = field(init=False)
     _status: EngineStatus = field(init=False)
     _attempts: KeptAttempts | None = field(default=None, init=False)
@@ -82,7 +84,9 @@ class KeptEngine:
         """Look what this host has, and again as long as something lacks."""
         hierarchies = await trio.to_thread.run_sync(find_hierarchies, self.host, self.settings.cgroup)
         spawner = Spawner(hierarchies.keepers(), self.folder / f"{self.name}-keeper.log")
-        self._attempts = KeptAttempts(self.place(), self.appliance_id, self.settings, hierarchies, spawner)
+        self._attempts = KeptAttempts(
+            self.place(), self.appliance_id, self.settings, hierarchies, spawner, mode=self.mode
+        )
         try:
             self._status = await self._look(hierarchies)
             log.info("engine.looked", engine=self.name, state=self._status.state, message=self._status.message)

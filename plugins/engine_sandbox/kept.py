@@ -52,6 +52,8 @@ class KeptAttempts:
     settings: SandboxSettings
     hierarchies: Hierarchies
     spawner: Spawner
+    mode: int
+    """Of the folder and of those in it: 0700, or 0711 where tasks go through them as users of their own."""
     _uids: dict[str, int] = field(factory=dict, init=False)
     """By the name of the attempt's folder."""
 
@@ -81,8 +83,8 @@ class KeptAttempts:
 
     def open(self) -> None:
         """Make the folder, and learn which user ids are taken; raises `OSError`."""
-        self.folder.mkdir(mode=0o711, parents=True, exist_ok=True)
-        os.chmod(self.folder, 0o711)  # noqa: S103 (tasks go through it, and see nothing in it)
+        self.folder.mkdir(mode=self.mode, parents=True, exist_ok=True)
+        os.chmod(self.folder, self.mode)
         for entry in list(os.scandir(self.folder)):
             record = AttemptFolder(Path(entry.path)).record()
             if record is None:
@@ -100,7 +102,7 @@ class KeptAttempts:
         try:
             recipe = recipe_of(launch, folder)
             try:
-                folder.make(recipe.record)
+                folder.make(recipe.record, self.mode)
                 group = self._make_group(recipe)
             except OSError as error:
                 full = error.errno in (28, 122)  # ENOSPC, EDQUOT

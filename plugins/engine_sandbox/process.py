@@ -7,7 +7,7 @@ processes end with its control group; else tasks run as the appliance's own user
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from attrs import define
 
@@ -26,6 +26,8 @@ SAME_USER = "tasks of the engine process run as the appliance's own user"
 @define(eq=False)
 class ProcessEngine(KeptEngine):
     """Tasks as plain processes."""
+
+    mode: ClassVar[int] = 0o711
 
     def __attrs_post_init__(self) -> None:
         self.name = "process"

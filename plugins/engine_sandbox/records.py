@@ -93,9 +93,9 @@ class AttemptFolder:
 
     path: Path
 
-    def make(self, record: AttemptRecord) -> None:
+    def make(self, record: AttemptRecord, mode: int) -> None:
         """Make the folder; the record comes last, and only with it the folder counts."""
-        self.path.mkdir(mode=0o711, exist_ok=True)
+        self.path.mkdir(mode=mode, exist_ok=True)
         wake = self.path / "wake"
         if not wake.exists():
             os.mkfifo(wake, 0o600)

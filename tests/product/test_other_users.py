@@ -79,9 +79,13 @@ def test_everything_in_the_data_directory_is_closed_to_others(fresh: Product) ->
     assert fresh.command("token", "create", "admin-key").returncode == 0
     assert (fresh.data / "keys").is_dir()
     until((fresh.data / "appliance.db-wal").exists)
+    # What sandboxes show to tasks, which are other users; on the host the folders above it are closed.
+    for_tasks = fresh.data / "plugin-data" / "engine_sandbox" / "etc"
     seen = 0
     for place, folders, files in os.walk(fresh.data):
         for path in (Path(place), *(Path(place, name) for name in (*folders, *files))):
+            if path.is_relative_to(for_tasks):
+                continue
             mode = path.lstat().st_mode
             wanted = 0o700 if stat.S_ISDIR(mode) else 0o600
             assert stat.S_IMODE(mode) == wanted, (path, oct(mode))
