@@ -59,6 +59,14 @@ class Group:
         """Files by which all that is in it is killed or listed."""
         return [str(folder / ("cgroup.kill" if self.is_v2 else "cgroup.procs")) for folder in self.unique[:1]]
 
+    def unthrottle(self) -> None:
+        """Lift the limit of CPU time: processes that share a sliver of a core take minutes to die of a kill."""
+        cpu = self.folders.get("cpu")
+        if cpu is not None:
+            name, unlimited = ("cpu.max", "max") if self.is_v2 else ("cpu.cfs_quota_us", "-1")
+            with suppress(OSError):
+                _write_where_there(cpu / name, unlimited)
+
     def limit(self, limits: Limits) -> None:
         """Set its limits; raises `OSError` when one cannot be."""
         memory, cpu, pids = (self.folders.get(name) for name in CONTROLLERS)

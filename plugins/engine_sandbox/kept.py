@@ -285,6 +285,8 @@ def _ask_to_end(folder: AttemptFolder) -> None:
 
 def _kill_now(folder: AttemptFolder, group: Group | None) -> None:
     init, keeper, record = folder.open_init(), folder.keeper(), folder.record()
+    if group is not None:
+        group.unthrottle()
     if init is not None:
         _, fd = init
         try:

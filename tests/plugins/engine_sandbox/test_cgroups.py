@@ -48,6 +48,8 @@ def test_version_two_sets_its_limits_top_down(tmp_path: Path) -> None:
         "cpu.max": "150000 100000",
         "pids.max": "100",
     }
+    group.unthrottle()
+    assert (group.unique[0] / "cpu.max").read_text() == "max"
     assert group.procs == [str(mount / "tasks/one/cgroup.procs")]
     assert group.oom_files == [str(mount / "tasks/one/memory.events")]
     assert group.kill_files == [str(mount / "tasks/one/cgroup.kill")]

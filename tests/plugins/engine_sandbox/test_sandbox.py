@@ -97,6 +97,18 @@ async def test_task_that_forks_without_end_stays_among_its_processes_and_ends_wi
     await until(lambda: (group.folders["pids"] / "cgroup.procs").read_text() == "")
 
 
+async def test_kill_lifts_the_limit_of_cpu_time_so_that_many_processes_can_die_of_it(engine: KeptEngine) -> None:
+    spinning = "for i in $(seq 30); do (while :; do :; done) & done; wait"
+    await engine.start(launch(spinning, millicores=10, pids_max=60), silent)
+    group = engine.attempts.hierarchies.group(engine.attempts.group_name("task-1.1"))
+    name = "cpu.max" if group.is_v2 else "cpu.cfs_quota_us"
+    limit = (group.folders["cpu"] / name).read_text().split()[0]
+    await engine.stop("task-1.1", grace_seconds=0)
+    await engine.wait("task-1.1")
+    lifted = (group.folders["cpu"] / name).read_text().split()[0]
+    assert (limit, lifted) == ("1000", "max" if group.is_v2 else "-1")
+
+
 async def test_task_without_room_for_a_process_says_so(engine: KeptEngine) -> None:
     ended, _, stderr = await run(engine, "for i in $(seq 50); do sleep 100 & done", pids_max=20)
     assert ended.exit_code != 0
