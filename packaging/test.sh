@@ -66,15 +66,15 @@ say "types"
 say "building"
 build
 
-# tests HALF COMMAND...: run pytest by a command of the environment's Python; what it says goes to build/HALF.log, the
-# time of each test to build/HALF.xml, its status to build/HALF.status.
+# tests PART COMMAND...: run pytest by a command of the environment's Python; what it says goes to build/PART.log, the
+# time of each test to build/PART.xml, its status to build/PART.status.
 tests() {
-    half=$1
+    part=$1
     shift
     status=0
     "$venv/bin/python" -c "$interruptible" "$venv/bin/python" -m "$@" --hypothesis-profile="$profile" \
-        --junitxml="build/$half.xml" --basetemp="$scratch/$half" </dev/null >"build/$half.log" 2>&1 || status=$?
-    echo "$status" >"build/$half.status"
+        --junitxml="build/$part.xml" --basetemp="$scratch/$part" </dev/null >"build/$part.log" 2>&1 || status=$?
+    echo "$status" >"build/$part.status"
 }
 # What a shell starts beside itself ignores these signals, and so does all that comes from it; tests send them.
 interruptible="import os, signal, sys
@@ -84,27 +84,33 @@ os.execv(sys.argv[1], sys.argv[1:])"
 
 say "tests"
 mkdir -p build
-rm -f .coverage build/*.status
+rm -f .coverage .coverage.* build/*.status
 # Of this run alone: two that clear away each other's leavings come into each other's way.
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 if [ $# != 0 ]; then
-    halves=chosen
+    parts=chosen
     tests chosen pytest -m "$marks" "$@"
     cat build/chosen.log
 else
-    # Side by side: those in this process, whose coverage counts, and those that wait for other processes.
-    halves="inside outside"
-    tests inside coverage run -m pytest -m "$marks and not zipapp and not browser" &
-    tests outside pytest -m "$marks and (zipapp or browser)"
+    # Side by side: those in their own process, whose coverage counts, and those that wait for others or for a browser.
+    parts="core plugins processes browser"
+    here="$marks and not zipapp and not browser"
+    tests core coverage run --parallel-mode -m pytest -m "$here" tests/appliance &
+    tests plugins coverage run --parallel-mode -m pytest -m "$here" --ignore tests/appliance tests &
+    tests processes pytest -m "$marks and zipapp and not browser" &
+    tests browser pytest -m "$marks and browser"
     wait
-    cat build/inside.log build/outside.log
+    for part in $parts; do
+        cat "build/$part.log"
+    done
 fi
-for half in $halves; do
-    [ "$(cat "build/$half.status")" = 0 ] || failed="$failed tests-$half"
+for part in $parts; do
+    [ "$(cat "build/$part.status")" = 0 ] || failed="$failed tests-$part"
 done
-if [ $# = 0 ] && [ "$(cat build/inside.status)" = 0 ]; then
+if [ $# = 0 ] && [ "$(cat build/core.status) $(cat build/plugins.status)" = "0 0" ]; then
     # The floor holds for the whole suite only.
+    "$venv/bin/coverage" combine --quiet
     "$venv/bin/coverage" report --skip-covered --skip-empty >build/coverage.txt || failed="$failed coverage"
     tail -n 3 build/coverage.txt
 fi
@@ -114,7 +120,7 @@ if [ -z "$failed" ]; then
 else
     say "FAILED:$failed"
 fi
-for half in $halves; do
-    tail -n 1 "build/$half.log"
+for part in $parts; do
+    tail -n 1 "build/$part.log"
 done
 [ -z "$failed" ]
