@@ -251,6 +251,11 @@ class Connection:
         elif isinstance(event, Updated) and event.idle:
             self.rest()
 
+    async def send_frames(self, frames: bytes) -> bool:
+        """Send prepared WebSocket frames; ``False`` where a close frame was sent, which nothing may follow."""
+        sent: bool = await self._protocol.send_frames(frames)
+        return sent
+
     async def _write(self, data: bytes) -> None:
         if not data:
             return

@@ -62,6 +62,10 @@ class Front:
             self._buffer = self._buffer + event.data if self._buffer else event.data
             await self._go_on()
 
+    async def send_frames(self, frames: bytes) -> bool:
+        """Send prepared WebSocket frames, see `HardenedH11.send_frames`; only what was handed over has a WebSocket."""
+        return self._inner is not None and await self._inner.send_frames(frames)
+
     async def _go_on(self) -> None:
         link = self.link
         while self._buffer and not link.ending:

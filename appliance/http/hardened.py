@@ -118,6 +118,17 @@ class HardenedH11(H11Protocol):
         ):
             await self.send(Closed())
 
+    async def send_frames(self, frames: bytes) -> bool:
+        """Send prepared WebSocket frames; ``False`` where a close frame was sent, which nothing may follow.
+
+        See RFC 6455, 5.5.1. Hypercorn may still be writing that close frame.
+        """
+        stream = self.stream
+        if not isinstance(stream, WSStream) or stream.connection.state is not ConnectionState.OPEN:
+            return False
+        await self.send(RawData(frames))
+        return True
+
     async def _keep_early(self, data: bytes) -> None:
         """Hold what a WebSocket client sends before it has our 101; hypercorn would end in an exception."""
         self._early += data

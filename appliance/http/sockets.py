@@ -5,7 +5,6 @@ from typing import Any
 
 import structlog
 import trio
-from hypercorn.events import RawData
 
 from appliance.errors import ApplianceError
 from appliance.http.answers import Reply
@@ -26,7 +25,7 @@ class AcceptedSocket:
         self,
         send: Callable[[dict[str, Any]], Awaitable[None]],
         messages: "trio.MemoryReceiveChannel[str | bytes]",
-        write: Callable[[bytes], Awaitable[None]],
+        write: Callable[[bytes], Awaitable[bool]],
     ) -> None:
         self._send = send
         self._write = write
@@ -51,7 +50,8 @@ class AcceptedSocket:
         """Send prepared frames; raises `SocketClosed`."""
         if self.closed:
             raise SocketClosed
-        await self._write(frames)
+        if not await self._write(frames):
+            raise SocketClosed
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close with a status code; closing twice is nothing."""
@@ -90,7 +90,7 @@ async def serve_websocket(
     edge.record(exchange, Reply(101, []))
     inward, messages = trio.open_memory_channel[str | bytes](QUEUED_MESSAGES)
     # Frames go past hypercorn, which keeps nothing about those it sends; each write is whole frames, one at a time.
-    socket = AcceptedSocket(send, messages, lambda frames: link.send(RawData(frames)))
+    socket = AcceptedSocket(send, messages, link.send_frames)
     async with trio.open_nursery() as nursery:
 
         async def read() -> None:
