@@ -1,0 +1,35 @@
+"""Build swarm, as the documented API has it: drones, their queue, both servers, payloads and the binary host."""
+
+from typing import Any
+
+from appliance.plugin import Command, Core, Migration, Parts, hookimpl
+
+from .schema import MIGRATIONS
+from .settings import SwarmSettings
+from .setup import build
+
+appliance_api = 1
+
+
+@hookimpl
+def appliance_settings() -> type[Any]:
+    """Name the class behind ``[plugins.build_swarm]``."""
+    return SwarmSettings
+
+
+@hookimpl
+def appliance_migrations() -> list[Migration]:
+    """Give the tables of every part of the swarm."""
+    return list(MIGRATIONS)
+
+
+@hookimpl
+def appliance_commands() -> list[Command]:
+    """Offer ``appliance swarm`` and ``appliance drone``."""
+    return []
+
+
+@hookimpl
+def appliance_setup(core: Core) -> Parts:
+    """Serve the documented endpoints of both servers, and our own."""
+    return build(core)

@@ -1,0 +1,8 @@
+"""The tables of the build swarm: each part keeps its own list, in the file that its SQL reads."""
+
+from typing import Final
+
+from appliance.plugin import Migration
+
+MIGRATIONS: Final[tuple[Migration, ...]] = ()
+"""Numbers: 1 queue, 2 records, 3 approvals and healing, 4 payloads, 5 binary host, 6 build logs, 7 profiles."""

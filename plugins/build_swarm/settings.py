@@ -1,0 +1,14 @@
+"""What ``[plugins.build_swarm]`` can say: each part of the swarm declares its own group, beside itself."""
+
+from attrs import frozen
+
+from .public_settings import PublicSettings
+
+
+@frozen(kw_only=True, slots=False)
+class SwarmSettings(PublicSettings):
+    """Settings of the build swarm.
+
+    A group is a class of its own (``@frozen(kw_only=True, slots=False)``), made only of `setting` with names that
+    begin with the word of its part, and becomes a base of this one.
+    """

@@ -1,0 +1,19 @@
+"""Puts the parts of the build swarm together."""
+
+from appliance.plugin import Core, Parts
+
+from . import surfaces
+from .state import SwarmState
+
+DECLARED = ()
+"""Imported for the endpoints that they declare on the surfaces."""
+
+
+def build(core: Core) -> Parts:
+    """Make the parts on what core offers."""
+    state = SwarmState(core=core, settings=core.settings)
+    return Parts(
+        surfaces=[surfaces.public.bind(state), surfaces.admin.bind(state), surfaces.own.bind(state)],
+        services=[],
+        panels=[],
+    )
