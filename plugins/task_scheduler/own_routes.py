@@ -52,8 +52,8 @@ def _jobs(call: Call[own.NewTasks]) -> list[Job]:
     check_priority(call.caller, spec)
     check_dependencies(call, spec)
     owner = callers.owner_of(call.caller)
-    spec = evolve(spec, engine=spec.engine or state.core.scheduler.engine_with(spec.image))
-    job = job_of(spec, job_id=spec.task_id or new_id(), owner=owner, network=state.network(spec.engine))
+    engine, network = state.way(spec.image, spec.engine)
+    job = job_of(evolve(spec, engine=engine), job_id=spec.task_id or new_id(), owner=owner, network=network)
     if spec.array is None:
         return [job]
     return array_of(job, spec.array, [job.job_id, *(new_id() for _ in range(spec.array.count - 1))])

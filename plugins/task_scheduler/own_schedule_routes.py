@@ -61,8 +61,8 @@ async def add(call: Call[own.NewSchedule]) -> own.ScheduleItem:
     check_priority(call.caller, body.task)
     check_dependencies(call, body.task)
     owner = callers.owner_of(call.caller)
-    spec = evolve(body.task, engine=body.task.engine or scheduler.engine_with(body.task.image))
-    job = job_of(spec, job_id=scheduler.new_job_id(), owner=owner, network=state.network(spec.engine))
+    engine, network = state.way(body.task.image, body.task.engine)
+    job = job_of(evolve(body.task, engine=engine), job_id=scheduler.new_job_id(), owner=owner, network=network)
     made = await scheduler.schedules.add(owner=owner, name=body.name, cron=body.cron, zone=body.time_zone, job=job)
     return _item(made)
 

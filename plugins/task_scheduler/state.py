@@ -19,6 +19,14 @@ class TaskState:
     workers: Workers
     telemetry: Telemetry
 
+    def way(self, image: str, engine: str = "") -> tuple[str, str]:
+        """Return engine (empty for any) and network of a task whose submitter names no network.
+
+        :param engine: the one that the submitter names; where that is empty, an image may be one engine's alone.
+        """
+        engine = engine or self.core.scheduler.engine_with(image)
+        return engine, self.network(engine)
+
     def network(self, engine: str = "") -> str:
         """Return the network of a task whose submitter names none.
 

@@ -53,8 +53,9 @@ async def submit(call: Call[NewTask]) -> answers.Submitted:
     """Submit a task; it is started as soon as there is room for it."""
     state: TaskState = call.state
     scheduler = state.core.scheduler
-    engine, owner = scheduler.engine_with(call.body.docker_image), callers.owner_of(call.caller)
-    job = job_of(call.body, job_id=scheduler.new_job_id(), owner=owner, network=state.network(engine))
+    engine, network = state.way(call.body.docker_image)
+    owner = callers.owner_of(call.caller)
+    job = job_of(call.body, job_id=scheduler.new_job_id(), owner=owner, network=network)
     (record,) = await scheduler.submit([evolve(job, engine=engine)], who=callers.who(call.caller))
     return render.submitted(record)
 
