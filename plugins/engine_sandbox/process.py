@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any, ClassVar
 
-from attrs import define
+from attrs import define, evolve
 
 from appliance.plugin import EndReason, EngineStatus, Launch, LaunchFailed
 
@@ -63,15 +63,7 @@ class ProcessEngine(KeptEngine):
     def says(self, state: Any, message: str, *, hint: str = "", features: frozenset[str] = frozenset()) -> EngineStatus:
         """Return a status of this engine, with what is unsafe about it."""
         unsafe = "" if os.geteuid() == 0 or state != "ok" else SAME_USER
-        return EngineStatus(
-            name=self.name,
-            state=state,
-            message=message,
-            hint=hint,
-            features=features,
-            unsafe=unsafe,
-            own_images_only=True,
-        )
+        return evolve(super().says(state, message, hint=hint, features=features), unsafe=unsafe)
 
     def recipe(self, launch: Launch, folder: AttemptFolder) -> Recipe:
         """Return how a process is started."""
