@@ -10,6 +10,8 @@ from appliance.config.loaded import plain
 from appliance.settings import RELOAD, every_setting
 from appliance.testing import RunningAppliance, running, scripted_gpus, until
 
+from .scheduler_changes import SCHEDULER
+
 LIVE = {key for key, one in every_setting() if one.metadata[RELOAD] == "live"}
 
 
@@ -81,30 +83,6 @@ def scheduler(name: str) -> Callable[[RunningAppliance], Awaitable[Any]]:
 
     return probe
 
-
-QUOTA = {"pending_max": 7, "running_max": 0, "cores_max": 0.0, "gpus_max": 0.0}
-SCHEDULER: dict[str, tuple[str, Any]] = {
-    "memory_reserve_mib": ("7", 7),
-    "storage_reserve_mib": ("7", 7),
-    "pids_max": ("77", 77),
-    "log_limit_bytes": ("70_000", 70_000),
-    "input_bytes_max": ("7", 7),
-    "input_files_max": ("7", 7),
-    "output_bytes_max": ("7", 7),
-    "output_files_max": ("7", 7),
-    "keep_days": ("7", 7.0),
-    "keep_jobs_max": ("7", 7),
-    "pending_max": ("7", 7),
-    "start_seconds": ("7", 7.0),
-    "everyone": ("{ pending_max = 7 }", QUOTA),
-    "people": ("{ ana = { pending_max = 7 } }", {"ana": QUOTA}),
-    "preemption": ("false", False),
-    "images": ("['team/*']", ["team/*"]),
-    "networks": ("['none']", ["none"]),
-    "privileges": ("['SYS_PTRACE']", ["SYS_PTRACE"]),
-    "link_local": ("true", True),
-    "volumes": ("{ data = { source = '/srv' } }", {"data": {"source": "/srv", "read_only": True}}),
-}
 
 PROBES: dict[str, tuple[str, Callable[[RunningAppliance], Awaitable[Any]], Any]] = {
     "server.public_url": ("'https://gpu.example.net'", public_url, "https://gpu.example.net"),
