@@ -18,16 +18,41 @@ READERS: Final = PERSON | {Kind.TRUST, Kind.OPEN, Kind.DRONE}
 KEYED: Final = PERSON | {Kind.TRUST}
 """Who may call what needs the admin key; writes declare ``role=Role.OPERATOR`` beside it."""
 
+PATHS: Final = (
+    "binhost",
+    "binhost-stats",
+    "build-stats",
+    "complete",
+    "control",
+    "drone-health",
+    "escalation",
+    "events",
+    "history",
+    "metrics",
+    "nodes",
+    "orchestrator",
+    "ping",
+    "poll",
+    "portage-config",
+    "profile",
+    "profiles",
+    "protocol",
+    "provision",
+    "queue",
+    "register",
+    "report",
+    "sessions",
+    "snapshots",
+    "sql",
+    "status",
+    "versions",
+    "work",
+)
+"""First segments below ``/api/v1`` that are the swarm's: other surfaces have theirs beside them."""
+
 public = Surface(
     SURFACE,
-    prefixes=tuple(
-        f"/api/v1/{name}"
-        for name in (
-            "binhost binhost-stats build-stats complete control drone-health escalation events history metrics nodes"
-            " orchestrator ping poll portage-config profile profiles protocol provision queue register report sessions"
-            " snapshots sql status versions work"
-        ).split()
-    ),
+    prefixes=tuple(f"/api/v1/{name}" for name in PATHS),
     errors=render_error,
     slash="strip",
     cors=True,
