@@ -13,6 +13,9 @@ from tests.conftest import PATIENCE_MS
 ARTIFACTS = ROOT / "tests" / "artifacts"
 CONFIG = "[devices]\nsample_seconds = 0.5\n"
 
+PASSWORD = "another good password"
+"""Of everybody whom `seen_by` adds."""
+
 SCREENS = [
     (1280, "light"),
     (360, "dark"),
@@ -22,6 +25,10 @@ SCREENS = [
     ),
 ]
 """Widths and colour schemes in which a page must fit; the first two have every width rule and every colour."""
+
+
+SeenBy = Callable[[Page, str, str], Page]
+"""What `seen_by` gives: called with a page of an admin, a name and a role, it returns a page of that person."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -117,6 +124,31 @@ def log_in(page: Page, site: Served) -> None:
     assert answer.status == 200
     page.goto(site.base)
     page.get_by_role("article", name="CPU").wait_for()
+
+
+def csrf(page: Page) -> dict[str, str]:
+    """Return the header without which the session of a page's browser changes nothing."""
+    return {"X-CSRFToken": next(c["value"] for c in page.context.cookies() if c["name"] == "csrftoken")}
+
+
+@pytest.fixture
+def seen_by(browser: Browser, site: Served) -> Iterator[SeenBy]:
+    """A function that opens a page for a person of some role, whom it adds."""
+    contexts: list[BrowserContext] = []
+
+    def open_as(page: Page, name: str, role: str) -> Page:
+        person = {"name": name, "role": role, "password": PASSWORD}
+        made = page.context.request.post(f"{site.base}/api/appliance/users", data=person, headers=csrf(page))
+        assert made.status == 201
+        context = browser.new_context()
+        contexts.append(context)
+        login = {"username": name, "password": PASSWORD}
+        assert context.request.post(f"{site.base}/api/auth/login", data=login).status == 200
+        return context.new_page()
+
+    yield open_as
+    for context in contexts:
+        context.close()
 
 
 def shoot(page: Page, name: str) -> None:

@@ -38,10 +38,6 @@ def worker_row(page: Page, name: str) -> Locator:
     return rows(page, "Workers").filter(has=page.get_by_text(name, exact=True))
 
 
-def csrf(page: Page) -> dict[str, str]:
-    return {"X-CSRFToken": next(c["value"] for c in page.context.cookies() if c["name"] == "csrftoken")}
-
-
 def asked(page: Page, site: Served, path: str) -> list[dict[str, Any]]:
     """Return the items of a list as the API gives them to whoever looks at the page."""
     items = page.context.request.get(f"{site.base}/api/appliance/sharing/{path}").json()["items"]

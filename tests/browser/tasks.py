@@ -8,9 +8,9 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
 
+from tests.browser.conftest import csrf
 from tests.browser.served import Served
 
-PASSWORD = "another good password"
 HOSTILE = "<script>document.title='broken-into'</script><img src=x onerror=alert(1)>"
 WAIT_SECONDS = 60.0
 
@@ -63,10 +63,6 @@ def submitted(page: Page, site: Served, name: str, **fields: str) -> str:
     expect(said).to_be_focused()
     link = said.get_by_role("link").get_attribute("href") or ""
     return link.rsplit("/", 1)[1]
-
-
-def csrf(page: Page) -> dict[str, str]:
-    return {"X-CSRFToken": next(c["value"] for c in page.context.cookies() if c["name"] == "csrftoken")}
 
 
 def sent(page: Page, site: Served, path: str, body: Any) -> Any:

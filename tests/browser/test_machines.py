@@ -3,15 +3,14 @@
 import json
 import re
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
-from tests.browser.conftest import ARTIFACTS, SCREENS, Watched, log_in, shoot
+from tests.browser.conftest import ARTIFACTS, SCREENS, SeenBy, Watched, log_in, shoot
 from tests.browser.machine_agent import HOSTILE, Agent
 from tests.browser.served import Served
 
@@ -22,7 +21,6 @@ UNNAMED = """[...document.querySelectorAll('a, button, input, select, summary')]
   .map(node => node.outerHTML)"""
 OFF = "[plugins.machine_registry]\nenabled = false\n"
 EXPIRE = "UPDATE machine_registry_machine SET deadline_us = (SELECT written_us FROM machine_registry_clock) - 1"
-PASSWORD = "another good password"
 SLOW_MS = 45_000
 """A list whose answer took long is asked for again after ten times as long."""
 
@@ -98,26 +96,6 @@ def box(browser: Browser, site: Served) -> Agent:
     made = joined(page, site, "1165a9b6", pool="training", hostname=f"box {HOSTILE}")
     context.close()
     return made
-
-
-@pytest.fixture
-def seen_by(browser: Browser, site: Served) -> Iterator[Any]:
-    """A function that opens a page for a person of some role, whom it adds."""
-    contexts: list[BrowserContext] = []
-
-    def open_as(page: Page, name: str, role: str) -> Page:
-        csrf = {"X-CSRFToken": next(c["value"] for c in page.context.cookies() if c["name"] == "csrftoken")}
-        person = {"name": name, "role": role, "password": PASSWORD}
-        assert page.context.request.post(f"{site.base}/api/appliance/users", data=person, headers=csrf).status == 201
-        context = browser.new_context()
-        contexts.append(context)
-        login = {"username": name, "password": PASSWORD}
-        assert context.request.post(f"{site.base}/api/auth/login", data=login).status == 200
-        return context.new_page()
-
-    yield open_as
-    for context in contexts:
-        context.close()
 
 
 def test_first_visit_explains_how_to_add_a_machine_and_lists_this_host(page: Page, fresh: Served) -> None:
@@ -302,7 +280,7 @@ def test_pools_are_added_and_deleted_unless_they_have_machines_or_are_configured
 
 
 def test_viewer_is_offered_nothing_that_would_be_refused(
-    logged_in: Page, site: Served, box: Agent, seen_by: Any
+    logged_in: Page, site: Served, box: Agent, seen_by: SeenBy
 ) -> None:
     for name, role in (("vera", "viewer"), ("uwe", "user")):
         page = seen_by(logged_in, name, role)
@@ -314,7 +292,7 @@ def test_viewer_is_offered_nothing_that_would_be_refused(
         expect(page.locator("main").get_by_role("button")).to_have_count(0)
 
 
-def test_operator_is_offered_what_an_admin_is(logged_in: Page, site: Served, box: Agent, seen_by: Any) -> None:
+def test_operator_is_offered_what_an_admin_is(logged_in: Page, site: Served, box: Agent, seen_by: SeenBy) -> None:
     page = seen_by(logged_in, "olga", "operator")
     open_list(page, site)
     expect(row(page, box).get_by_role("button")).to_have_text(["Cordon", "Drain", "Delete"])

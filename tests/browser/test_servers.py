@@ -3,16 +3,15 @@
 import re
 import time
 import urllib.error
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from attrs import frozen
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser import agent
-from tests.browser.conftest import SCREENS, Watched, log_in, shoot
+from tests.browser.conftest import SCREENS, SeenBy, Watched, log_in, shoot
 from tests.browser.served import Served
 
 HOUR = 3600
@@ -94,27 +93,6 @@ def box(browser: Browser, site: Served) -> Box:
     context.close()
     box.report(*range(HISTORY_HOURS * HOUR, 900, -60), *range(900, 0, -2), 0)
     return box
-
-
-@pytest.fixture
-def seen_by(browser: Browser, site: Served) -> Iterator[Any]:
-    """A function that opens a page for a person of some role, whom it adds."""
-    contexts: list[BrowserContext] = []
-
-    def open_as(page: Page, name: str, role: str) -> Page:
-        person = {"name": name, "role": role, "password": "another good password"}
-        csrf = {"X-CSRFToken": next(c["value"] for c in page.context.cookies() if c["name"] == "csrftoken")}
-        made = page.context.request.post(f"{site.base}/api/appliance/users", data=person, headers=csrf)
-        assert made.status == 201
-        context = browser.new_context()
-        contexts.append(context)
-        login = {"username": name, "password": person["password"]}
-        assert context.request.post(f"{site.base}/api/auth/login", data=login).status == 200
-        return context.new_page()
-
-    yield open_as
-    for context in contexts:
-        context.close()
 
 
 def test_first_visit_explains_how_to_connect_a_server(page: Page, fresh: Served) -> None:
@@ -318,7 +296,9 @@ def test_deletion_asks_for_the_slug_and_takes_the_server_and_its_history(logged_
     expect(logged_in.get_by_text("There is no server of this name.")).to_be_visible()
 
 
-def test_viewer_is_offered_nothing_that_would_be_refused(logged_in: Page, site: Served, box: Box, seen_by: Any) -> None:
+def test_viewer_is_offered_nothing_that_would_be_refused(
+    logged_in: Page, site: Served, box: Box, seen_by: SeenBy
+) -> None:
     page = seen_by(logged_in, "vera", "viewer")
     page.goto(f"{site.base}/ui/servers")
     expect(row(page, box)).to_be_visible()
@@ -327,7 +307,7 @@ def test_viewer_is_offered_nothing_that_would_be_refused(logged_in: Page, site: 
     expect(page.locator("main").get_by_role("button")).to_have_count(0)
 
 
-def test_user_is_offered_their_own_servers_only(logged_in: Page, site: Served, box: Box, seen_by: Any) -> None:
+def test_user_is_offered_their_own_servers_only(logged_in: Page, site: Served, box: Box, seen_by: SeenBy) -> None:
     page = seen_by(logged_in, "uwe", "user")
     own = register(page, site, "Mine", "mine-of-uwe")
     expect(row(page, own).get_by_role("button")).to_have_count(3)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import ARTIFACTS, Watched, serving
+from tests.browser.conftest import ARTIFACTS, Watched, csrf, serving
 from tests.browser.served import Served
-from tests.browser.sharing import CONFIG, SLOW_MS, asked, csrf, local_worker, open_sharing, rows, share, share_row
+from tests.browser.sharing import CONFIG, SLOW_MS, asked, local_worker, open_sharing, rows, share, share_row
 
 CONTRAST = Path(__file__).with_name("contrast.js").read_text()
 

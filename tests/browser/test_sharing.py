@@ -10,15 +10,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.browser.conftest import ARTIFACTS, SCREENS, Watched, log_in, serving, shoot
+from tests.browser.conftest import ARTIFACTS, SCREENS, SeenBy, Watched, log_in, serving, shoot
 from tests.browser.served import Served
 from tests.browser.sharing import (
     CONFIG,
     SLOW_MS,
     asked,
-    csrf,
     cut,
     fetch,
     joined,
@@ -40,7 +39,6 @@ UNNAMED = """[...document.querySelectorAll('a, button, input, select, summary, i
 OFF = "[plugins.gpu_sharing]\nenabled = false\n"
 WRITTEN_MS = 120_000
 """What was used is written once a minute, and shown with the next look."""
-PASSWORD = "another good password"
 
 
 @pytest.fixture(scope="module")
@@ -60,26 +58,6 @@ def box(browser: Browser, site: Served) -> SharingAgent:
     agent = joined(page, site, f"box {HOSTILE}")
     context.close()
     return agent
-
-
-@pytest.fixture
-def seen_by(browser: Browser, site: Served) -> Iterator[Any]:
-    """A function that opens a page for a person of some role, whom it adds."""
-    contexts: list[BrowserContext] = []
-
-    def open_as(page: Page, name: str, role: str) -> Page:
-        person = {"name": name, "role": role, "password": PASSWORD}
-        made = page.context.request.post(f"{site.base}/api/appliance/users", data=person, headers=csrf(page))
-        assert made.status == 201
-        context = browser.new_context()
-        contexts.append(context)
-        login = {"username": name, "password": PASSWORD}
-        assert context.request.post(f"{site.base}/api/auth/login", data=login).status == 200
-        return context.new_page()
-
-    yield open_as
-    for context in contexts:
-        context.close()
 
 
 # ---------------------------------------------------------------- the page
@@ -318,7 +296,7 @@ def test_new_worker_that_does_not_fit_says_why(logged_in: Page, site: Served) ->
 
 
 def test_viewer_is_offered_nothing_that_would_be_refused(
-    logged_in: Page, site: Served, box: SharingAgent, seen_by: Any
+    logged_in: Page, site: Served, box: SharingAgent, seen_by: SeenBy
 ) -> None:
     page = seen_by(logged_in, "vera", "viewer")
     open_sharing(page, site)
@@ -329,7 +307,7 @@ def test_viewer_is_offered_nothing_that_would_be_refused(
 
 
 def test_user_sees_their_own_alone_and_an_operator_everybodys_when_asked(
-    logged_in: Page, site: Served, box: SharingAgent, seen_by: Any
+    logged_in: Page, site: Served, box: SharingAgent, seen_by: SeenBy
 ) -> None:
     uwe = seen_by(logged_in, "uwe", "user")
     open_sharing(uwe, site)

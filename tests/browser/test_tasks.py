@@ -7,17 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, FilePayload, Page, Route, expect
+from playwright.sync_api import Browser, FilePayload, Page, Route, expect
 
-from tests.browser.conftest import ARTIFACTS, Watched, log_in, serving, shoot
+from tests.browser.conftest import ARTIFACTS, SeenBy, Watched, log_in, serving, shoot
 from tests.browser.cuttable import Line, line_to
 from tests.browser.served import Served
 from tests.browser.tasks import (
     HOSTILE,
-    PASSWORD,
     add_engine,
     asked,
-    csrf,
     fill,
     lines,
     log,
@@ -69,26 +67,6 @@ def gate(tmp_path: Path) -> Path:
     """A file for which commands wait."""
     tmp_path.chmod(0o755)
     return tmp_path / "gate"
-
-
-@pytest.fixture
-def seen_by(browser: Browser, site: Served) -> Iterator[Any]:
-    """A function that opens a page for a person of some role, whom it adds."""
-    contexts: list[BrowserContext] = []
-
-    def open_as(page: Page, name: str, role: str) -> Page:
-        person = {"name": name, "role": role, "password": PASSWORD}
-        answer = page.context.request.post(f"{site.base}/api/appliance/users", data=person, headers=csrf(page))
-        assert answer.status == 201
-        context = browser.new_context()
-        contexts.append(context)
-        login = {"username": name, "password": PASSWORD}
-        assert context.request.post(f"{site.base}/api/auth/login", data=login).status == 200
-        return context.new_page()
-
-    yield open_as
-    for context in contexts:
-        context.close()
 
 
 def file(name: str, content: bytes) -> FilePayload:
@@ -423,7 +401,7 @@ def test_schedule_is_made_paused_and_deleted(logged_in: Page, site: Served) -> N
 
 
 def test_list_is_filtered_by_state_owner_and_tag_and_keeps_that_in_its_address(
-    logged_in: Page, site: Served, seen_by: Any
+    logged_in: Page, site: Served, seen_by: SeenBy
 ) -> None:
     uwe = seen_by(logged_in, "uwe", "user")
     log_in_done = f"{site.base}/ui/tasks"
@@ -456,7 +434,7 @@ def test_list_is_filtered_by_state_owner_and_tag_and_keeps_that_in_its_address(
 
 
 def test_operator_sees_others_tasks_without_their_commands_and_files(
-    logged_in: Page, site: Served, seen_by: Any
+    logged_in: Page, site: Served, seen_by: SeenBy
 ) -> None:
     task_id = made(logged_in, site, "secret", "echo 1 > /output/x; echo shown", environment={"KEY": "hidden"})
     until(logged_in, site, task_id, "completed")
@@ -467,7 +445,7 @@ def test_operator_sees_others_tasks_without_their_commands_and_files(
     expect(olga.get_by_role("region", name="Files")).to_contain_text("for its owner")
 
 
-def test_viewer_is_offered_nothing_that_would_be_refused(logged_in: Page, site: Served, seen_by: Any) -> None:
+def test_viewer_is_offered_nothing_that_would_be_refused(logged_in: Page, site: Served, seen_by: SeenBy) -> None:
     page = seen_by(logged_in, "vera", "viewer")
     open_tasks(page, site)
     expect(page.get_by_text("No tasks of yours. Your role, viewer, only reads.")).to_be_visible()
