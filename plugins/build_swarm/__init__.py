@@ -26,7 +26,14 @@ def appliance_migrations() -> list[Migration]:
 @hookimpl
 def appliance_commands() -> list[Command]:
     """Offer ``appliance swarm`` and ``appliance drone``."""
-    return []
+    return [
+        Command(
+            name="swarm",
+            help="See to the build swarm: its queue, drones, sessions, payloads and releases.",
+            target="plugins.build_swarm.commands:swarm",
+            answers_help=True,
+        ),
+    ]
 
 
 @hookimpl
