@@ -33,6 +33,23 @@ command -v bwrap >/dev/null 2>&1 && command -v busybox >/dev/null 2>&1 ||
 { command -v dockerd && command -v podman && command -v runc && command -v conmon && [ -x /usr/lib/podman/netavark ] && [ -x /bin/busybox ]; } >/dev/null 2>&1 ||
     install "no container engines for their tests" docker.io podman runc conmon netavark busybox-static || say "those will be skipped"
 
+# Its server listens on loopback only while a test runs it; installing it starts none.
+command -v sshd >/dev/null 2>&1 || [ -x /usr/sbin/sshd ] ||
+    install "no sshd for the tests of the swarm's ssh" openssh-server openssh-client || say "those will be skipped"
+# Portage takes the environment that it lies in for its prefix, so it has one of its own.
+portage=$PWD/build/portage-venv
+wanted=$(cksum <packaging/requirements-portage.txt)
+if [ "$(cat "$portage/.installed" 2>/dev/null)" != "$wanted" ] || ! "$portage/bin/python" -I -c '' 2>/dev/null; then
+    say "installing what packaging/requirements-portage.txt locks into build/portage-venv"
+    { "$python" -I -m venv --clear --without-pip "$portage" &&
+        "$venv/bin/python" -m pip --python "$portage/bin/python" install --quiet --require-hashes \
+            --requirement packaging/requirements-portage.txt </dev/null &&
+        echo "$wanted" >"$portage/.installed"; } || say "no Portage for the tests that build with it: they will be skipped"
+fi
+if [ -f "$portage/.installed" ]; then
+    export APPLIANCE_TEST_PORTAGE="$portage"
+fi
+
 # Every supported interpreter of this machine runs the built file; python3.X on PATH first, then pyenv's.
 interpreters=""
 missing=""
