@@ -298,6 +298,12 @@ class Surface:
     slash: Slash = field(default="exact", kw_only=True)
     cors: bool = field(default=False, kw_only=True)
     """Answer CORS for the origins in ``[server] allowed_origins``, errors and OPTIONS included."""
+    origins_of: tuple[str, ...] = field(default=(), kw_only=True)
+    """Names of surfaces: pages from our own listeners that serve one of them count as allowed origins here, for CORS,
+    for trust and against forgery, where they are reached by the name or address that the request came by."""
+    cors_headers: tuple[str, ...] = field(default=(), kw_only=True)
+    """What CORS answers name as the headers that pages may send; empty: what a preflight asks for. With them every
+    answer to an allowed origin names headers and methods, and OPTIONS is 200 on every path below the prefixes."""
     unknown_fields: Literal["ignore", "refuse"] = field(default="ignore", kw_only=True)
     trust: bool = field(default=True, kw_only=True)
     """Whether trust in a local process may stand in for a credential here; ``False`` where people log in."""

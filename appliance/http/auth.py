@@ -21,13 +21,14 @@ from appliance.credentials.store import Credentials
 from appliance.errors import BadInput, Forbidden, NotAuthenticated, TooManyRequests
 from appliance.http import origin
 from appliance.http.container_networks import ContainerNetworks
+from appliance.http.own_pages import OwnPages
 from appliance.http.query import pairs
 from appliance.http.trust import uid_of
 from appliance.people.roles import SAFE_METHODS, require_role, require_scope
 from appliance.people.sessions import CookieNames, read_cookies, values_of
 from appliance.people.store import People
 from appliance.rate import Rate
-from appliance.surface import BoundSurface, Endpoint, Head
+from appliance.surface import BoundSurface, Endpoint, Head, Surface
 
 Trust = Literal["none", "owner", "local"]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -113,6 +114,7 @@ class Access:
     cookies: CookieNames
     listeners: Mapping[str, ListenerRules] = field(factory=dict)
     policy: Policy = field(factory=Policy)
+    own_pages: OwnPages = field(factory=OwnPages)
     own_uid: int = field(factory=os.geteuid)
     now: Now = unix_now_us
     peer_uid: Callable[[Head], int | None] = uid_of
@@ -129,7 +131,7 @@ class Access:
             return self._control(head, endpoint)
         if endpoint.access == "public":
             return self._public(head, endpoint, bound)
-        caller = self._carried(head, endpoint)
+        caller = self._carried(head, endpoint, bound)
         if caller is None:
             return self._without_credential(head, endpoint, bound)
         return _admitted(caller, head, endpoint)
@@ -157,7 +159,7 @@ class Access:
         if (
             (bound is not None and not bound.surface.trust)
             or origin.is_navigation(head)
-            or not self._is_local_request(head)
+            or not self._is_local_request(head, bound)
         ):
             return False
         # Looked for as text: a cookie header too long to be read may have it too.
@@ -166,9 +168,16 @@ class Access:
         rules = self.listeners.get(head.listener, _NO_RULES)
         return rules.trust != "none" and self._is_trusted_process(head, rules.trust)
 
-    def refuse_foreign_page(self, head: Head) -> None:
+    def refuse_foreign_page(self, head: Head, bound: BoundSurface | None = None) -> None:
         """Raise `Forbidden` for an unsafe request that a page of another site has made."""
-        origin.refuse_foreign_page(head, allowed=self.policy.allowed_origins)
+        origin.refuse_foreign_page(head, allowed=self._origins(head, bound))
+
+    def allowed_origins(self, head: Head, surface: Surface | None) -> tuple[str, ...]:
+        """Return the origins, besides the request's own, whose pages may ask ``surface``."""
+        return (*self.policy.allowed_origins, *self.own_pages.origins(head, surface))
+
+    def _origins(self, head: Head, bound: BoundSurface | None) -> tuple[str, ...]:
+        return self.allowed_origins(head, None if bound is None else bound.surface)
 
     # ------------------------------------------------------------ the ways in
 
@@ -181,9 +190,9 @@ class Access:
 
     def _public(self, head: Head, endpoint: Endpoint, bound: BoundSurface | None) -> Caller:
         """Let anyone in, at a bounded rate; a credential that does not count is as none."""
-        origin.refuse_foreign_page(head, allowed=self.policy.allowed_origins)
+        self.refuse_foreign_page(head, bound)
         try:
-            caller = self._carried(head, endpoint)
+            caller = self._carried(head, endpoint, bound)
         except NotAuthenticated:
             caller = None
         if caller is not None:
@@ -201,13 +210,13 @@ class Access:
         is_for_person = endpoint.access == "open" or bool(endpoint.caller & PERSON and not endpoint.caller & MACHINES)
         if is_for_person and endpoint.role <= Role.OPERATOR and self.is_trusted(head, bound):
             return _TRUST
-        if endpoint.access == "open" and endpoint.role <= Role.USER and self._is_open_to(head, endpoint.surface):
+        if endpoint.access == "open" and endpoint.role <= Role.USER and self._is_open_to(head, endpoint, bound):
             return _OPEN
         raise NotAuthenticated("a credential is needed here", hint=_kinds_hint(endpoint))
 
     # ------------------------------------------------------------ credentials
 
-    def _carried(self, head: Head, endpoint: Endpoint) -> Caller | None:
+    def _carried(self, head: Head, endpoint: Endpoint, bound: BoundSurface | None) -> Caller | None:
         """Return whom the request's credential stands for, ``None`` when it carries none; raises for a wrong one."""
         authorization = _values(head, b"authorization")
         if authorization:
@@ -227,7 +236,7 @@ class Access:
             raise NotAuthenticated("two sessions at once", hint="delete this site's cookies in the browser")
         caller = self._found(secret, frozenset({Kind.SESSION}), "the session has ended")
         websocket = endpoint.kind == "websocket"
-        allowed = self.policy.allowed_origins
+        allowed = self._origins(head, bound)
         origin.refuse_forgery(head, websocket=websocket, cookies=cookies, allowed=allowed)
         return caller
 
@@ -291,12 +300,12 @@ class Access:
 
     # ------------------------------------------------------------ no credential
 
-    def _is_local_request(self, head: Head) -> bool:
+    def _is_local_request(self, head: Head, bound: BoundSurface | None) -> bool:
         """Whether nothing says that a proxy, a foreign page or a foreign name stands behind the request."""
         return (
             not origin.is_forwarded(head)
             and origin.names_us(head, self.policy.hosts)
-            and origin.is_same_site_request(head, self.policy.allowed_origins)
+            and origin.is_same_site_request(head, self._origins(head, bound))
         )
 
     def _is_trusted_process(self, head: Head, trust: Trust) -> bool:
@@ -306,9 +315,9 @@ class Access:
         # Root is not the owner when we are not root: proxies run as root and forward strangers.
         return trust == "local" or (self.policy.owner_trust and uid == self.own_uid and uid != OVERFLOW_UID)
 
-    def _is_open_to(self, head: Head, surface: str) -> bool:
-        networks = self.policy.open_to.get(surface, ())
-        if not networks or head.peer is None or not self._is_local_request(head):
+    def _is_open_to(self, head: Head, endpoint: Endpoint, bound: BoundSurface | None) -> bool:
+        networks = self.policy.open_to.get(endpoint.surface, ())
+        if not networks or head.peer is None or not self._is_local_request(head, bound):
             return False
         try:
             address = ipaddress.ip_address(head.peer[0].partition("%")[0])

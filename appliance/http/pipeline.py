@@ -21,6 +21,7 @@ from appliance.http import docs
 from appliance.http.answers import Reply, header, render
 from appliance.http.body import BodyReader
 from appliance.http.metrics import RequestMetrics
+from appliance.http.origin import is_allowed_origin
 from appliance.http.paths import split_target
 from appliance.http.problems import Crashed, problem
 from appliance.http.query import QueryReader
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger("appliance.http")
 
 UNCLAIMED_BODY_BYTES = 65_536
+ANY_METHOD = ("DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT")
+"""What pages are told of paths that nobody has declared: the answer to what they ask then says that there is none."""
 TRUSTED_KINDS = frozenset({Kind.TRUST, Kind.CONTROL})
 
 
@@ -96,8 +99,8 @@ class Edge:
     audit: Auditor | None = None
     access_log: Callable[[Exchange], None] | None = None
     """Called after each answer; ``None`` writes no access log."""
-    allowed_origins: Callable[[], Sequence[str]] = tuple
-    """Origins that surfaces with ``cors`` answer to."""
+    allowed_origins: Callable[[Head, Surface], Sequence[str]] = lambda head, surface: ()
+    """Origins that a surface with ``cors`` answers to."""
     metrics: RequestMetrics = field(factory=RequestMetrics)
     unavailable: list[tuple[Surface, str]] = field(factory=list, init=False)
     _readers: dict[int, _Readers] = field(factory=dict, init=False)
@@ -167,7 +170,7 @@ class Edge:
         if exchange.failure is not None:
             return self.finished(exchange, await self.failed(exchange, exchange.failure))
         if route is None:
-            return self.finished(exchange, self._options(exchange.match))
+            return self.finished(exchange, _options(exchange.match))
         try:
             call = self.call(exchange, body)
             reply = await render(await route.endpoint.handler(call), head, status=route.endpoint.status)
@@ -181,7 +184,7 @@ class Edge:
         """Add what every answer of the surface has, and write it down."""
         surface = exchange.match.surface
         if surface is not None and surface.cors:
-            reply.headers = [*reply.headers, *self._cors(exchange)]
+            reply.headers = [*reply.headers, *self._cors(exchange, surface)]
         self.record(exchange, reply)
         return reply
 
@@ -248,29 +251,26 @@ class Edge:
         self._readers[id(endpoint)] = made
         return made
 
-    def _options(self, match: Match) -> Reply:
-        assert match.claims is not None
-        return Reply(204, [header("allow", ", ".join(match.claims.allowed))])
-
-    def _cors(self, exchange: Exchange) -> list[tuple[bytes, bytes]]:
+    def _cors(self, exchange: Exchange, surface: Surface) -> list[tuple[bytes, bytes]]:
         head = exchange.head
         vary = (b"vary", b"origin")
         origin = head.header(b"origin")
-        if origin is None or origin not in self.allowed_origins():
+        if origin is None or not is_allowed_origin(origin, self.allowed_origins(head, surface)):
             return [vary]
         found = [
             vary,
             header("access-control-allow-origin", origin),
             (b"access-control-allow-credentials", b"true"),
         ]
-        claims = exchange.match.claims
-        if head.method == "OPTIONS" and claims is not None and head.header(b"access-control-request-method"):
+        is_preflight = head.method == "OPTIONS" and head.header(b"access-control-request-method") is not None
+        if surface.cors_headers or (is_preflight and exchange.match.claims is not None):
             asked = head.header(b"access-control-request-headers") or "content-type"
             found += [
-                header("access-control-allow-methods", ", ".join(claims.allowed)),
-                (b"access-control-allow-headers", _token_list(asked)),
-                (b"access-control-max-age", b"600"),
+                header("access-control-allow-methods", ", ".join(_methods(exchange.match))),
+                (b"access-control-allow-headers", _token_list(", ".join(surface.cors_headers) or asked)),
             ]
+        if is_preflight:
+            found.append((b"access-control-max-age", b"600"))
         return found
 
     def crashed(self, exchange: Exchange) -> Crashed:
@@ -278,6 +278,15 @@ class Edge:
         endpoint = exchange.route.endpoint.path if exchange.route else ""
         log.exception("request failed", request_id=exchange.request_id, endpoint=endpoint)
         return Crashed(exchange.request_id)
+
+
+def _options(match: Match) -> Reply:
+    status = 200 if match.surface is not None and match.surface.cors_headers else 204
+    return Reply(status, [header("allow", ", ".join(_methods(match)))])
+
+
+def _methods(match: Match) -> tuple[str, ...]:
+    return (match.claims.allowed if match.claims is not None else ()) or ANY_METHOD
 
 
 def too_large(limit_bytes: int) -> TooLarge:

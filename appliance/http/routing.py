@@ -111,6 +111,8 @@ class Table:
             return Match(None, self._owner(path.decode("latin-1")), NO_VALUES, failure)
         if claims is None:
             owner = self._owner("/" + "/".join(parts))
+            if method == "OPTIONS" and owner is not None and owner.cors_headers:
+                return Match(None, owner, NO_VALUES)
             if self.site is not None and method in {"GET", "HEAD"} and not websocket:
                 found = self.site.match(parts, owned=owner is not None)
             return found or Match(None, owner, NO_VALUES, PathNotFound())
@@ -130,6 +132,8 @@ class Table:
 
     def _not_answered(self, claims: Claims, method: str) -> Match:
         surface = next(iter(claims.methods.values())).bound.surface
+        if method == "OPTIONS" and surface.cors_headers:
+            return Match(None, surface, NO_VALUES, None, claims)
         if not claims.allowed or method == WEBSOCKET:
             return Match(None, surface, NO_VALUES, PathNotFound(), claims)
         failure = None if method == "OPTIONS" else MethodNotAllowed(claims.allowed)

@@ -15,10 +15,11 @@ from appliance.errors import BadConfiguration, ConfigProblem
 from appliance.http.auth import ListenerRules, Policy, read_networks
 from appliance.http.control import ControlSocket
 from appliance.http.limits import LOOPBACK, Limits
+from appliance.http.own_pages import OwnPage, OwnPages, let_in
 from appliance.http.server import Listener, TlsFiles
 from appliance.listeners import Address, bind
 from appliance.settings import ListenerSettings, LiveSettings, Settings
-from appliance.surface import BoundSurface
+from appliance.surface import BoundSurface, Surface
 
 log = structlog.get_logger(__name__)
 
@@ -146,6 +147,25 @@ def rules(bound: Sequence[Bound], control: ControlSocket) -> Mapping[str, Listen
     """Say whom each listener trusts."""
     found = {one.settings.address: ListenerRules(trust=one.settings.trust_in_force) for one in bound}
     return found | {str(control.path): ListenerRules(control=True)}
+
+
+def own_pages(bound: Sequence[Bound], surfaces: Sequence[Surface]) -> OwnPages:
+    """Say from which of our sockets pages come that some surface lets in."""
+    wanted = let_in(surfaces) & {surface.name for surface in surfaces}
+    served = [(one, wanted & set(one.settings.surfaces) if one.settings.surfaces else wanted) for one in bound]
+    return OwnPages(
+        [
+            OwnPage(
+                surfaces=frozenset(names),
+                scheme="http" if one.tls is None else "https",
+                address=str(each.getsockname()[0]),
+                port=each.getsockname()[1],
+            )
+            for one, names in served
+            if names and not one.address.is_unix
+            for each in one.sockets
+        ]
+    )
 
 
 def limits_of(settings: Settings) -> Limits:

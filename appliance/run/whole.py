@@ -33,7 +33,7 @@ from appliance.run.core_parts import MIGRATIONS, CoreParts, open_core
 from appliance.run.engines import scheduling, task_engines
 from appliance.run.failures import NO_CRASH, PathsClash, leaves
 from appliance.run.greeting import device_lines, door_lines, first_lines
-from appliance.run.listening import Bound, PublicUrl, bound_listeners, compose, limits_of, policy, rules
+from appliance.run.listening import Bound, PublicUrl, bound_listeners, compose, limits_of, own_pages, policy, rules
 from appliance.run.options import Options
 from appliance.run.plugin_core import core_for, plugin_folder
 from appliance.run.plugins import Configured, PluginHost, bring_up_tables, configure, device_backends
@@ -231,13 +231,16 @@ class _Inner:
             cookies=CookieNames(parts.host_id),
             listeners=rules(self.bound, self.control),
             policy=policy(self.settings.current, surfaces_of, owner_trust=owner_trust),
+            own_pages=own_pages(
+                self.bound, [one.surface for made in self.host.parts.values() for one in made.surfaces]
+            ),
             now=options.now,
         )
         edge = Edge(
             authenticate=access.authenticate,
             still_valid=access.still_valid,
             audit=parts.request_audit,
-            allowed_origins=lambda: access.policy.allowed_origins,
+            allowed_origins=access.allowed_origins,
             access_log=_access_log(self.settings.current),
         )
         self.settings.watch(lambda changed: setattr(edge, "access_log", _access_log(changed)))

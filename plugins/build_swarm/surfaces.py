@@ -50,14 +50,25 @@ PATHS: Final = (
 )
 """First segments below ``/api/v1`` that are the swarm's: other surfaces have theirs beside them."""
 
+PAGE_HEADERS: Final = ("Content-Type", "Accept", "X-Admin-Key")
+"""What the documented admin page sends: it comes from the admin port and asks both."""
+
 public = Surface(
     SURFACE,
     prefixes=tuple(f"/api/v1/{name}" for name in PATHS),
     errors=render_error,
     slash="strip",
     cors=True,
+    origins_of=(ADMIN_SURFACE,),
+    cors_headers=PAGE_HEADERS,
 )
 admin = Surface(
-    ADMIN_SURFACE, prefixes=("/admin/api", "/v2/api", "/ws/ssh"), errors=render_error, slash="strip", cors=True
+    ADMIN_SURFACE,
+    prefixes=("/admin/api", "/v2/api", "/ws/ssh"),
+    errors=render_error,
+    slash="strip",
+    cors=True,
+    origins_of=(ADMIN_SURFACE,),
+    cors_headers=PAGE_HEADERS,
 )
 own = Surface(SURFACE, prefixes=("/api/appliance/swarm", "/api/appliance/binhost"), unknown_fields="refuse")

@@ -12,7 +12,6 @@ from typing import Any, Final, Protocol
 from attrs import asdict, field, frozen
 from attrs.validators import and_, ge, in_, le
 
-import appliance
 from appliance.clock import Now, to_unix_s
 from appliance.config import Item
 from appliance.credentials.kinds import PERSON, Kind, Role
@@ -90,14 +89,6 @@ class MetricsQuery:
 async def healthz(call: Call[None]) -> dict[str, str]:
     """Say that the process answers."""
     return {"status": "ok"}
-
-
-@api.get("/api/v1/health", caller=ANYONE, access="public")
-async def health(call: Call[None]) -> dict[str, Any]:
-    """Say that the appliance answers, its version, and for how long."""
-    state: System = call.state
-    uptime = to_unix_s(max(0, state.now() - state.started_unix_us))
-    return {"status": "ok", "version": appliance.__version__, "uptime_s": uptime}
 
 
 @api.get("/readyz", caller=ANYONE, access="public")

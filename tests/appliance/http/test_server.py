@@ -192,7 +192,7 @@ async def test_cors_is_answered_for_allowed_origins_only(tmp_path: Path, dispatc
     async def handler(call: Call[None]) -> dict[str, bool]:
         return {"ok": True}
 
-    edge = Edge(authenticate=authenticate, allowed_origins=lambda: ("https://ui.example",))
+    edge = Edge(authenticate=authenticate, allowed_origins=lambda head, surface: ("https://ui.example",))
     async with serving(tmp_path, dispatch=dispatch, edge=edge, surfaces=[shared.bind(None)]) as running:
         client = await running.connect()
         ask = ("Origin: https://ui.example", "Access-Control-Request-Method: POST")
