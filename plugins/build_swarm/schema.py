@@ -4,5 +4,7 @@ from typing import Final
 
 from appliance.plugin import Migration
 
-MIGRATIONS: Final[tuple[Migration, ...]] = ()
+from . import queue_schema
+
+MIGRATIONS: Final[tuple[Migration, ...]] = (*queue_schema.MIGRATIONS,)
 """Numbers: 1 queue, 2 records, 3 approvals and healing, 4 payloads, 5 binary host, 6 build logs, 7 profiles."""

@@ -3,10 +3,11 @@
 from attrs import frozen
 
 from .public_settings import PublicSettings
+from .queue_settings import QueueSettings
 
 
 @frozen(kw_only=True, slots=False)
-class SwarmSettings(PublicSettings):
+class SwarmSettings(PublicSettings, QueueSettings):
     """Settings of the build swarm.
 
     A group is a class of its own (``@frozen(kw_only=True, slots=False)``), made only of `setting` with names that

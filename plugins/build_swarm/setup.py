@@ -4,6 +4,7 @@ from appliance.plugin import Core, Parts
 
 from . import surfaces
 from .state import SwarmState
+from .swarm import Swarm
 
 DECLARED = ()
 """Imported for the endpoints that they declare on the surfaces."""
@@ -11,7 +12,8 @@ DECLARED = ()
 
 def build(core: Core) -> Parts:
     """Make the parts on what core offers."""
-    state = SwarmState(core=core, settings=core.settings)
+    swarm = Swarm(core, core.settings)
+    state = SwarmState(core=core, settings=core.settings, swarm=swarm)
     return Parts(
         surfaces=[surfaces.public.bind(state), surfaces.admin.bind(state), surfaces.own.bind(state)],
         services=[],

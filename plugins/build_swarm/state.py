@@ -5,6 +5,7 @@ from attrs import define
 from appliance.plugin import Core
 
 from .settings import SwarmSettings
+from .swarm import Swarm
 
 
 @define(eq=False, kw_only=True)
@@ -13,3 +14,5 @@ class SwarmState:
 
     core: Core
     settings: SwarmSettings
+    swarm: Swarm
+    """The queue: drones, packages, sessions and events."""

@@ -1,0 +1,468 @@
+"""What the build swarm thinks in: drones, packages, sessions, builds and events, and what is asked and answered.
+
+Wall-clock times are microseconds since the epoch and end in ``_unix_us``; they are shown and never decide anything.
+What decides are moments of a clock that never jumps, which end in ``_us``.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Final
+
+from attrs import define, field, frozen
+
+
+class PackageState(StrEnum):
+    """Where a package stands. ``received`` and ``failed`` are final; ``blocked`` comes back after a while."""
+
+    NEEDED = "needed"
+    DELEGATED = "delegated"
+    RECEIVED = "received"
+    BLOCKED = "blocked"
+    FAILED = "failed"
+
+
+OPEN: Final = frozenset({PackageState.NEEDED, PackageState.DELEGATED})
+"""States of packages that are still to be built."""
+
+
+class DroneStatus(StrEnum):
+    """Whether a drone was heard of lately."""
+
+    ONLINE = "online"
+    OFFLINE = "offline"
+
+
+class DroneType(StrEnum):
+    """What kind of machine a drone is; only the first two may ever be rebooted."""
+
+    LXC = "lxc"
+    QEMU = "qemu"
+    BARE_METAL = "bare-metal"
+    UNKNOWN = "unknown"
+
+
+class DroneKind(StrEnum):
+    """What a drone works on: needed packages, or (a sweeper) the blocked ones."""
+
+    DRONE = "drone"
+    SWEEPER = "sweeper"
+
+
+class SessionStatus(StrEnum):
+    """Whether a session has anything left to build."""
+
+    ACTIVE = "active"
+    COMPLETED = "completed"
+
+
+class Outcome(StrEnum):
+    """What a report can say; any other word is kept as said and counts as ``failed``."""
+
+    SUCCESS = "success"
+    FAILED = "failed"
+    RETURNED = "returned"
+    MASKED = "masked"
+    MISSING_BINARY = "missing_binary"
+    UPLOAD_FAILED = "upload_failed"
+
+
+@frozen(kw_only=True)
+class PackageNeeds:
+    """What a drone must have to build a package."""
+
+    cores: int = 0
+    memory_mib: int = 0
+    capabilities: frozenset[str] = frozenset()
+    """Names of capabilities that must be there and true, or ``name=value`` where the value must be equal as text."""
+
+
+NO_NEEDS: Final = PackageNeeds()
+
+
+@define(eq=False, kw_only=True)
+class Package:
+    """One atom to be built once. Changed by `Swarm` alone."""
+
+    package_id: int
+    """Rises in the order of queueing."""
+    atom: str
+    """Normalised, see `atoms.normalised`."""
+    session_id: str
+    state: PackageState = PackageState.NEEDED
+    priority: int = 0
+    """Higher first."""
+    needs: PackageNeeds = NO_NEEDS
+    waits_for: tuple[str, ...] = ()
+    """Atoms (or names without version) that it waits for as long as one of them is still to be built."""
+    drone_id: str | None = None
+    """Who holds it, while delegated; who built it, once received."""
+    delegated_unix_us: int | None = None
+    building_since_unix_us: int | None = None
+    failures: int = 0
+    failed_drones: tuple[str, ...] = ()
+    """Ids of the drones whose failures count against it."""
+    avoided_drones: frozenset[str] = frozenset()
+    """Ids of the drones that failed or returned it: they get it only when no other can."""
+    returns: int = 0
+    """How often it came back by itself after it had been blocked."""
+    error: str = ""
+    queued_unix_us: int = 0
+    blocked_unix_us: int | None = None
+    completed_unix_us: int | None = None
+    delegated_us: int = 0
+    building_since_us: int | None = None
+    blocked_us: int = 0
+    lost_by: str = ""
+    """From whom it was taken because of silence: who still builds it gets it back. Forgotten by a restart."""
+    waiting: int = 0
+    """How many of ``waits_for`` are still to be built."""
+    handed_order: int = 0
+    """Rises in the order of delegation; orders what one drone holds."""
+
+    @property
+    def is_building(self) -> bool:
+        """Whether its drone has said that it is compiling it."""
+        return self.state is PackageState.DELEGATED and self.building_since_us is not None
+
+
+@define(eq=False, kw_only=True)
+class Drone:
+    """One building machine. Changed by `Swarm` alone."""
+
+    drone_id: str
+    name: str
+    address: str = ""
+    """Where its requests come from."""
+    claimed_ip: str = ""
+    """What it says its address is; shown, never used."""
+    tailscale_ip: str = ""
+    kind: DroneKind = DroneKind.DRONE
+    drone_type: DroneType = DroneType.UNKNOWN
+    capabilities: Mapping[str, Any] = field(factory=dict)
+    """As sent."""
+    metrics: Mapping[str, Any] = field(factory=dict)
+    """As sent last."""
+    current_task: str = ""
+    """What it says it is building; an atom as sent, or empty."""
+    version: str = ""
+    status: DroneStatus = DroneStatus.ONLINE
+    paused: bool = False
+    last_seen_unix_us: int = 0
+    created_unix_us: int = 0
+    cores: int = 0
+    """Of its capabilities; 0: not said."""
+    ram_gb: float = 0.0
+    """Of its capabilities; 0: not said."""
+    failures_in_row: int = 0
+    grounded_until_us: int = 0
+    """No work until then."""
+    grounded_until_unix_us: int | None = None
+    groundings: int = 0
+    """How often in a row it was grounded; a success ends the row."""
+    upload_failures: int = 0
+    """Since its last success."""
+    upload_failed_us: int = 0
+    builds_completed: int = 0
+    builds_failed: int = 0
+    assigned: list[Package] = field(factory=list)
+    """What is delegated to it, oldest first."""
+    revoke: list[str] = field(factory=list)
+    """Atoms that were taken from it, told with the next answer."""
+    streak: list[int] = field(factory=list)
+    """Ids of the packages of its failures in a row."""
+    heard_us: int = 0
+    asked_us: int = 0
+    """When it last asked for work, or was first heard of."""
+    busy_us: int = 0
+    """When it last built something, or was given something."""
+    revision: int = 0
+    """Rises with every visible change."""
+
+    @property
+    def is_online(self) -> bool:
+        """Whether it was heard of lately."""
+        return self.status is DroneStatus.ONLINE
+
+    @property
+    def assigned_atoms(self) -> list[str]:
+        """Atoms of what is delegated to it, oldest first."""
+        return [package.atom for package in self.assigned]
+
+
+@define(eq=False, kw_only=True)
+class Session:
+    """Packages that were queued together, or while the first of them were being built. Changed by `Swarm` alone."""
+
+    session_id: str
+    name: str
+    status: SessionStatus = SessionStatus.ACTIVE
+    started_unix_us: int = 0
+    completed_unix_us: int | None = None
+    total: int = 0
+    needed: int = 0
+    delegated: int = 0
+    completed: int = 0
+    """Received packages."""
+    blocked: int = 0
+    ended_failed: int = 0
+    """Packages that failed for good."""
+
+    @property
+    def failed(self) -> int:
+        """Packages that are blocked or failed for good."""
+        return self.blocked + self.ended_failed
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it is the session that packages are queued into."""
+        return self.status is SessionStatus.ACTIVE
+
+
+@frozen(kw_only=True)
+class Build:
+    """One accepted report, as history keeps it."""
+
+    build_id: int
+    """0 until it is stored."""
+    atom: str
+    package_id: int
+    session_id: str
+    drone_id: str
+    drone_name: str
+    outcome: str
+    """An `Outcome`, or the word that was said."""
+    duration_s: float
+    error: str
+    built_unix_us: int
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the package was received with it."""
+        return self.outcome == Outcome.SUCCESS
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether it counts as failed: a package that was given back is neither a success nor a failure."""
+        return self.outcome not in (Outcome.SUCCESS, Outcome.RETURNED)
+
+
+@frozen(kw_only=True)
+class SwarmEvent:
+    """One thing that happened in the swarm."""
+
+    event_id: int
+    """Rises, also over restarts."""
+    unix_us: int
+    type: str
+    """register complete fail grounded stale control escalation assign reclaim rebalance return queue unblock blocked
+    session release and what other parts add."""
+    message: str
+    details: Mapping[str, Any]
+    drone: str
+    """Name of the drone, or empty."""
+
+
+# ------------------------------------------------------------------ what is asked and answered
+
+
+@frozen(kw_only=True)
+class Heartbeat:
+    """What a drone says of itself."""
+
+    drone_id: str
+    name: str
+    address: str
+    """The peer's, not what the drone claims."""
+    claimed_ip: str = ""
+    tailscale_ip: str = ""
+    kind: DroneKind = DroneKind.DRONE
+    capabilities: Mapping[str, Any] = field(factory=dict)
+    metrics: Mapping[str, Any] = field(factory=dict)
+    current_task: str = ""
+    version: str = ""
+
+
+@frozen(kw_only=True)
+class StopWork:
+    """What a drone should stop building."""
+
+    package: str
+    """The atom, as it is queued."""
+    reason: str
+    reassigned_to: str | None
+    """Name of the drone that has it now."""
+
+
+@frozen(kw_only=True)
+class Registered:
+    """Answer to a heartbeat."""
+
+    drone: Drone
+    is_new: bool
+    revoke: tuple[str, ...] = ()
+    stop_work: StopWork | None = None
+
+
+@frozen(kw_only=True)
+class Work:
+    """Answer to a request for work."""
+
+    package: Package | None
+    revoke: tuple[str, ...] = ()
+    sync_timestamp: str | None = None
+    """Set: the drone must first bring its Portage tree to this."""
+    reason: str = ""
+    """Why there is nothing, in plain words."""
+
+
+@frozen(kw_only=True)
+class Report:
+    """What a drone says of a package."""
+
+    drone: str
+    """Id or name."""
+    atom: str
+    outcome: str
+    """An `Outcome`, or any other word, which counts as failed."""
+    duration_s: float = 0.0
+    error: str = ""
+
+
+@frozen(kw_only=True)
+class Completed:
+    """Answer to a report."""
+
+    accepted: bool
+    """Whether the report counted. (The wire's ``accepted`` is true for counted successes only: also ask `outcome`.)"""
+    is_stale: bool = False
+    """The package is not, or no longer, this drone's: nothing has changed."""
+    reason: str = ""
+    reassigned_to: str | None = None
+    """Name of the drone that has the package now."""
+    package: Package | None = None
+    outcome: str = ""
+    """As it counted: a success without its binary is ``missing_binary``."""
+
+
+@frozen(kw_only=True)
+class QueueRequest:
+    """Packages to be built."""
+
+    atoms: tuple[str, ...]
+    session_name: str = ""
+    session_id: str = ""
+    priority: int = 0
+    needs: PackageNeeds = NO_NEEDS
+    waits_for: Mapping[str, tuple[str, ...]] = field(factory=dict)
+    """By atom: what it waits for, besides what the Portage tree says."""
+    portage_timestamp: str = ""
+    """Set: drones must have this tree before they get work."""
+    by: str = ""
+    """Who asks, for the event."""
+
+
+@frozen(kw_only=True)
+class Queued:
+    """Answer to a request to queue."""
+
+    packages: tuple[Package, ...]
+    skipped: tuple[str, ...]
+    """Atoms that are waiting or being built already."""
+    session: Session | None
+    """``None`` only when nothing was queued and no session is active."""
+
+
+@frozen(kw_only=True)
+class Controlled:
+    """Answer to a control action."""
+
+    action: str
+    """As asked, ``optimize`` included."""
+    affected: int
+    """How many packages or drones it changed."""
+    message: str
+    counters: Mapping[str, int] = field(factory=dict)
+    """The older server's own counters by name: affected, unblocked, reclaimed, requeued ..."""
+
+
+@frozen(kw_only=True)
+class Progress:
+    """How far a package is."""
+
+    package: str
+    building_since_unix_us: int | None
+    elapsed_s: float
+    estimated_s: float | None
+    """``None``: nothing like it was ever built."""
+    percent: int | None
+    """At most 99; ``None`` before it has started, or without an estimate."""
+
+
+@frozen(kw_only=True)
+class Timing:
+    """Builds in figures. Packages that were given back are in none of them but ``returned``."""
+
+    total_builds: int = 0
+    """Successes and failures."""
+    successful: int = 0
+    failed: int = 0
+    returned: int = 0
+    total_duration_s: float = 0.0
+    """Of the successes."""
+
+    @property
+    def success_rate(self) -> float:
+        """Percent of the builds that succeeded; 0 without any."""
+        return 100.0 * self.successful / self.total_builds if self.total_builds else 0.0
+
+    @property
+    def avg_duration_s(self) -> float:
+        """Seconds of a successful build; 0 without any."""
+        return self.total_duration_s / self.successful if self.successful else 0.0
+
+
+@frozen(kw_only=True)
+class DroneTiming:
+    """Builds of one drone in figures."""
+
+    drone_id: str
+    drone_name: str
+    timing: Timing
+
+
+@frozen(kw_only=True)
+class BuildStatistics:
+    """All of history in figures."""
+
+    timing: Timing
+    per_drone: tuple[DroneTiming, ...]
+    """Drones that are deleted too, by name."""
+
+
+@frozen(kw_only=True)
+class Figures:
+    """The swarm at a glance."""
+
+    drones: int
+    drones_online: int
+    total_cores: int
+    """Of all drones, offline ones too."""
+    needed: int
+    delegated: int
+    received: int
+    """Of the active session, else of the last."""
+    blocked: int
+    failed: int
+    """For good; of the active session, else of the last."""
+    paused: bool
+    session: Session | None
+    """The active one."""
+    timing: Timing
+    """Of the active session, else of all history."""
+    eta_s: float | None
+    """Seconds until the active session is done, as far as can be told."""
+
+    @property
+    def queue_depth(self) -> int:
+        """Packages still to be built."""
+        return self.needed + self.delegated
