@@ -229,6 +229,10 @@ Decode = Callable[[bytes, Head], Any]
 Shortcut = Callable[[bytes, Caller, Any], Any]
 """``shortcut(raw, caller, state)``: returns what stands in for the endpoint's model where a body is one that it knows,
 ``None`` where the body has to be read. Never raises, and knows only bodies that would be taken."""
+Observe = Callable[[Any, Head, bytes, int, bytes, float], None]
+"""``observe(state, head, body, status, answer, seconds)``: told of each answer of a declared HTTP endpoint, refusals
+before the body is read included. Bodies are as they went over the wire: the answer may be compressed (its first two
+bytes are then those of gzip), and is empty for files and streams. Called on the hot path: must not block."""
 
 
 @frozen(kw_only=True)
@@ -307,6 +311,8 @@ class Surface:
     unknown_fields: Literal["ignore", "refuse"] = field(default="ignore", kw_only=True)
     trust: bool = field(default=True, kw_only=True)
     """Whether trust in a local process may stand in for a credential here; ``False`` where people log in."""
+    observe: Observe | None = field(default=None, kw_only=True)
+    """Is told of every answer; for a log of who said what."""
     pages: bool = field(default=False, kw_only=True)
     """Whether these are pages for people, which a listener's ``site`` takes the place of."""
     endpoints: list[Endpoint] = field(factory=list, init=False)

@@ -168,7 +168,7 @@ class Edge:
         if exchange.failure is None and isinstance(body, bytes) and len(body) > exchange.limit_bytes:
             exchange.failure = too_large(exchange.limit_bytes)
         if exchange.failure is not None:
-            return self.finished(exchange, await self.failed(exchange, exchange.failure))
+            return self._told(exchange, body, await self.failed(exchange, exchange.failure))
         if route is None:
             return self.finished(exchange, _options(exchange.match))
         try:
@@ -178,7 +178,21 @@ class Edge:
             reply = await self.failed(exchange, failure)
         except (Exception, SystemExit):  # a plugin may call sys.exit: that ends its request, not the process
             reply = await self.failed(exchange, self.crashed(exchange))
-        return self.finished(exchange, reply)
+        return self._told(exchange, body, reply)
+
+    def _told(self, exchange: Exchange, body: bytes | AsyncIterator[bytes], reply: Reply) -> Reply:
+        """Finish the answer, and tell the surface's observer of it, whose failures cost only itself."""
+        reply = self.finished(exchange, reply)
+        route = exchange.match.route
+        if route is None or (observe := route.bound.surface.observe) is None:
+            return reply
+        try:
+            sent = body if isinstance(body, bytes) else b""
+            seconds = time.perf_counter() - exchange.started_at
+            observe(route.bound.state, exchange.head, sent, reply.status, reply.body, seconds)
+        except Exception:
+            log.exception("answer could not be observed", request_id=exchange.request_id)
+        return reply
 
     def finished(self, exchange: Exchange, reply: Reply) -> Reply:
         """Add what every answer of the surface has, and write it down."""
