@@ -4,10 +4,11 @@ from attrs import frozen
 
 from .public_settings import PublicSettings
 from .queue_settings import QueueSettings
+from .records.settings import RecordsSettings
 
 
 @frozen(kw_only=True, slots=False)
-class SwarmSettings(PublicSettings, QueueSettings):
+class SwarmSettings(PublicSettings, QueueSettings, RecordsSettings):
     """Settings of the build swarm.
 
     A group is a class of its own (``@frozen(kw_only=True, slots=False)``), made only of `setting` with names that
