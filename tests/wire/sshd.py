@@ -159,7 +159,9 @@ class Sshd:
                 line = [SSHD, "-i", "-f", str(self.folder / "sshd_config"), "-E", str(self.folder / "log")]
                 self._processes = [one for one in self._processes if one.poll() is None]
                 self._processes.append(
-                    subprocess.Popen(line, stdin=connection, stdout=connection, stderr=subprocess.DEVNULL, cwd="/")
+                    subprocess.Popen(
+                        line, stdin=connection.fileno(), stdout=connection.fileno(), stderr=subprocess.DEVNULL, cwd="/"
+                    )
                 )
 
     def close(self) -> None:
