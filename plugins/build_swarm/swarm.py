@@ -33,14 +33,25 @@ from .states import (
 
 
 class Tree(Protocol):
-    """A Portage tree, as the queue uses it."""
+    """A Portage tree, as the queue uses it: `prepare` reads files in a thread, the others only what it found."""
+
+    async def prepare(self, atoms: Sequence[str], queued: Collection[str]) -> None:
+        """Look up what is to be queued, in bounded time; to be awaited before the other two are asked.
+
+        :param queued: normalised atoms that are still to be built already: what ``atoms`` may wait for besides
+            each other.
+        """
+        ...
 
     def expand(self, atom: str) -> str:
         """Return the atom with the version that would be built; as it is when it has one or nothing is known."""
         ...
 
     def needs(self, atom: str) -> Collection[str]:
-        """Return the atoms that must be there before this one is built."""
+        """Return the atoms that must be there before this one (expanded) is built.
+
+        They are among those that `prepare` was told of, and never make a circle.
+        """
         ...
 
 
