@@ -48,6 +48,11 @@ class CommandApi(Protocol):
         """Whether ``--json`` was given: print the API's own answer."""
         ...
 
+    @property
+    def server(self) -> str:
+        """What ``--server`` or APPLIANCE_SERVER names; empty where the appliance of this host is meant."""
+        ...
+
     def get(self, path: str) -> CommandReply:
         """GET ``path``; raises with the API's own message and hint."""
         ...

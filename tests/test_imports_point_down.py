@@ -30,7 +30,9 @@ LAYERS: tuple[tuple[str, str], ...] = (
 RANK = {name: rank for rank, (row, _) in enumerate(LAYERS) for name in row.split()} | {"__init__": 0}
 VENDORS_OF_PLUGINS = frozenset({"attrs", "cattrs", "httpx2", "msgspec", "quart", "structlog", "trio"})
 VENDORS_OF_ONE_PLUGIN = {
-    "build_swarm": {"backports"},  # zstd, which the metadata of binary packages is packed with: Python 3.14 has it
+    # zstd, which the metadata of binary packages is packed with (Python 3.14 has it); a drone measures a host that has
+    # no local agent.
+    "build_swarm": {"backports", "psutil"},
     "engine_docker": {"h11"},  # one request, one connection, a bound on every read: httpx2 has pools instead
     "gpu_nvidia": {"pynvml"},
     "gpu_amd": {"amdsmi"},

@@ -33,6 +33,11 @@ class SessionApi:
         """Whether ``--json`` was given: print the API's own answer."""
         return self._session.as_json
 
+    @property
+    def server(self) -> str:
+        """What ``--server`` or APPLIANCE_SERVER names; empty where the appliance of this host is meant."""
+        return self._session.server or os.environ.get("APPLIANCE_SERVER", "")
+
     def get(self, path: str) -> Reply:
         """GET ``path``; raises with the API's own message and hint."""
         return self._session.get(path)

@@ -33,6 +33,12 @@ def appliance_commands() -> list[Command]:
             target="plugins.build_swarm.commands:swarm",
             answers_help=True,
         ),
+        Command(
+            name="drone",
+            help="Build what a swarm's server assigns, on this Gentoo host.",
+            target="plugins.build_swarm.drone.command:drone",
+            answers_help=True,
+        ),
     ]
 
 
