@@ -2,13 +2,19 @@
 
 from typing import Final
 
+from attrs import evolve
+
 from appliance.plugin import Migration
 
-from . import queue_schema
+from . import profile_store, queue_schema
 from .records import schema as records_schema
 
-MIGRATIONS: Final[tuple[Migration, ...]] = (
+_STEPS: Final[tuple[Migration, ...]] = (
     *queue_schema.MIGRATIONS,
     *records_schema.MIGRATIONS,
+    *profile_store.MIGRATIONS,
 )
-"""Numbers: 1 queue, 2 records, 3 approvals and healing, 4 payloads, 5 binary host, 6 build logs, 7 profiles."""
+"""Released steps keep their places: what is new goes to the end."""
+
+MIGRATIONS: Final = tuple(evolve(step, version=place) for place, step in enumerate(_STEPS, 1))
+"""Numbered by their place, whatever number a part has given its own."""

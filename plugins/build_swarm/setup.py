@@ -2,18 +2,31 @@
 
 from appliance.plugin import Core, Parts
 
-from . import surfaces
+from . import control_routes, drone_routes, profile_routes, read_routes, surfaces
 from .state import SwarmState
 from .swarm import Swarm
+from .views import Views
+from .way_in import WayIn
 
-DECLARED = ()
+DECLARED = (
+    control_routes,
+    drone_routes,
+    profile_routes,
+    read_routes,
+)
 """Imported for the endpoints that they declare on the surfaces."""
 
 
 def build(core: Core) -> Parts:
     """Make the parts on what core offers."""
     swarm = Swarm(core, core.settings)
-    state = SwarmState(core=core, settings=core.settings, swarm=swarm)
+    state = SwarmState(
+        core=core,
+        settings=core.settings,
+        swarm=swarm,
+        views=Views(swarm, core.now),
+        way_in=WayIn(core.public_url, core.settings.orchestrator_name),
+    )
     return Parts(
         surfaces=[surfaces.public.bind(state), surfaces.admin.bind(state), surfaces.own.bind(state)],
         services=[],

@@ -6,6 +6,8 @@ from appliance.plugin import Core
 
 from .settings import SwarmSettings
 from .swarm import Swarm
+from .views import Views
+from .way_in import WayIn
 
 
 @define(eq=False, kw_only=True)
@@ -16,3 +18,7 @@ class SwarmState:
     settings: SwarmSettings
     swarm: Swarm
     """The queue: drones, packages, sessions and events."""
+    views: Views
+    """What clients ask for again and again, encoded once."""
+    way_in: WayIn
+    """Where callers have reached us."""
