@@ -44,6 +44,7 @@ class Page:
     title: str
     script: str
     has_charts: bool = False
+    has_terminal: bool = False
     is_alone: bool = False
     """One form in the middle, without navigation: for whoever is not logged in yet."""
 
@@ -57,6 +58,14 @@ PAGES: Final[Mapping[str, Page]] = {
     "sharing": Page("Sharing", "sharing"),
     "tasks": Page("Tasks", "tasks"),
     "task": Page("Task", "task"),
+    "swarm": Page("Build swarm", "swarm"),
+    "swarm_drones": Page("Drones", "swarm_drones"),
+    "swarm_drone": Page("Drone", "swarm_drone"),
+    "swarm_terminal": Page("Terminal", "swarm_terminal", has_terminal=True),
+    "swarm_history": Page("Builds", "swarm_history"),
+    "swarm_payloads": Page("Payloads", "swarm_payloads"),
+    "swarm_releases": Page("Releases", "swarm_releases"),
+    "swarm_events": Page("Events of the swarm", "swarm_events"),
     "events": Page("Events", "events"),
     "plugins": Page("Plugins", "plugins"),
     "people": Page("People and tokens", "people"),
@@ -73,7 +82,7 @@ _HEAD: Final = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <link rel="icon" href="{files}favicon.svg" type="image/svg+xml">
-{charts}<link rel="stylesheet" href="{files}app.css">
+{vendored}<link rel="stylesheet" href="{files}app.css">
 <script type="module" src="{files}{script}.js"></script>
 </head>
 <body>
@@ -84,6 +93,11 @@ _HEAD: Final = """<!doctype html>
 # Before our own sheet, which changes a line of it; a deferred script runs before the modules that stand after it.
 _CHARTS: Final = """<link rel="stylesheet" href="{files}vendor/uPlot.min.css">
 <script defer src="{files}vendor/uPlot.iife.min.js"></script>
+"""
+# The terminal emulator is more than all of ours together: one page loads it.
+_TERMINAL: Final = """<link rel="stylesheet" href="{files}vendor/xterm.css">
+<script defer src="{files}vendor/xterm.js"></script>
+<script defer src="{files}vendor/xterm-addon-fit.js"></script>
 """
 _NO_SCRIPT: Final = (
     '<noscript><p class="notice warning">These pages are drawn by JavaScript from the appliance itself; '
@@ -102,8 +116,9 @@ def source(name: str) -> bytes:
     """Return the page's HTML, with its links led to this edition of the assets."""
     one, files = PAGES[name], f"{PREFIX}{read_assets().edition}/"
     body = (_ALONE if one.is_alone else _FRAMED).format(files=files)
-    charts = _CHARTS.format(files=files) if one.has_charts else ""
-    return _HEAD.format(title=one.title, files=files, charts=charts, script=one.script, body=body).encode()
+    vendored = (_CHARTS if one.has_charts else "") + (_TERMINAL if one.has_terminal else "")
+    vendored = vendored.format(files=files)
+    return _HEAD.format(title=one.title, files=files, vendored=vendored, script=one.script, body=body).encode()
 
 
 def page(name: str) -> Answer:

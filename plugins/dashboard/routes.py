@@ -96,6 +96,54 @@ async def task(call: Call[None]) -> Answer | Redirect:
     return _for_people(call, "task")
 
 
+@api.get("/ui/swarm", caller=ANYONE, access="public")
+async def swarm(call: Call[None]) -> Answer | Redirect:
+    """Show the build swarm: its session, what is built, and the queue."""
+    return _for_people(call, "swarm")
+
+
+@api.get("/ui/swarm/drones", caller=ANYONE, access="public")
+async def swarm_drones(call: Call[None]) -> Answer | Redirect:
+    """Show every drone."""
+    return _for_people(call, "swarm_drones")
+
+
+@api.get("/ui/swarm/drones/{name}", caller=ANYONE, access="public")
+async def swarm_drone(call: Call[None]) -> Answer | Redirect:
+    """Show one drone with its builds and their logs; its script finds it."""
+    return _for_people(call, "swarm_drone")
+
+
+@api.get("/ui/swarm/drones/{name}/terminal", caller=ANYONE, access="public")
+async def swarm_terminal(call: Call[None]) -> Answer | Redirect:
+    """Show a terminal on one drone; whether it may be opened its script finds out."""
+    return _for_people(call, "swarm_terminal")
+
+
+@api.get("/ui/swarm/history", caller=ANYONE, access="public")
+async def swarm_history(call: Call[None]) -> Answer | Redirect:
+    """Show sessions and builds."""
+    return _for_people(call, "swarm_history")
+
+
+@api.get("/ui/swarm/payloads", caller=ANYONE, access="public")
+async def swarm_payloads(call: Call[None]) -> Answer | Redirect:
+    """Show what is deployed on drones."""
+    return _for_people(call, "swarm_payloads")
+
+
+@api.get("/ui/swarm/releases", caller=ANYONE, access="public")
+async def swarm_releases(call: Call[None]) -> Answer | Redirect:
+    """Show releases of the binary host."""
+    return _for_people(call, "swarm_releases")
+
+
+@api.get("/ui/swarm/events", caller=ANYONE, access="public")
+async def swarm_events(call: Call[None]) -> Answer | Redirect:
+    """Show what has happened in the swarm."""
+    return _for_people(call, "swarm_events")
+
+
 @api.get("/admin", caller=ANYONE, access="public")
 async def admin(call: Call[None]) -> Redirect:
     """Lead whoever looks for servers where the documentation of agents has them to our page of servers.

@@ -11,6 +11,7 @@ const PAGES = [
   ["machines", "/ui/machines", "Machines", "viewer", "machine_registry"],
   ["sharing", "/ui/sharing", "Sharing", "viewer", "gpu_sharing"],
   ["tasks", "/ui/tasks", "Tasks", "viewer", "task_scheduler"],
+  ["swarm", "/ui/swarm", "Swarm", "viewer", "build_swarm"],
   ["events", "/ui/events", "Events", "viewer"],
   ["plugins", "/ui/plugins", "Plugins", "viewer"],
   ["people", "/ui/people", "People", "viewer"],

@@ -62,8 +62,10 @@ def test_page_asks_for_this_edition_of_its_files(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_page_loads_the_chart_library_before_its_script_and_only_where_there_are_charts(name: str) -> None:
+def test_page_loads_vendored_scripts_before_its_own_and_only_where_they_are_needed(name: str) -> None:
     html = page(name).model.decode()
     loaded = re.findall(r"<script (defer|type=.module.) src=\"/ui/static/[^/]+/([^\"]+)\"></script>", html)
     charts = [("defer", "vendor/uPlot.iife.min.js")] if name in {"overview", "server", "machine"} else []
-    assert loaded == [*charts, ('type="module"', f"{PAGES[name].script}.js")]
+    emulator = [("defer", "vendor/xterm.js"), ("defer", "vendor/xterm-addon-fit.js")]
+    terminal = emulator if name == "swarm_terminal" else []
+    assert loaded == [*charts, *terminal, ('type="module"', f"{PAGES[name].script}.js")]
