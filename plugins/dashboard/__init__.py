@@ -1,4 +1,4 @@
-"""The appliance's own pages: for logging in, its host, machines, sharing, tasks, the build swarm, people and plugins."""
+"""The appliance's own pages: for logging in, its host, machines, sharing, tasks, the swarm, people and plugins."""
 
 from appliance.plugin import Core, Parts, hookimpl
 
