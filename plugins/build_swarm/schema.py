@@ -7,12 +7,14 @@ from attrs import evolve
 from appliance.plugin import Migration
 
 from . import profile_store, queue_schema
+from .build_logs import schema as logs_schema
 from .records import schema as records_schema
 
 _STEPS: Final[tuple[Migration, ...]] = (
     *queue_schema.MIGRATIONS,
     *records_schema.MIGRATIONS,
     *profile_store.MIGRATIONS,
+    *logs_schema.MIGRATIONS,
 )
 """Released steps keep their places: what is new goes to the end."""
 

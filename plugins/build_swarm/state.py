@@ -4,6 +4,7 @@ from attrs import define
 
 from appliance.plugin import Core
 
+from .build_logs.service import BuildLogs
 from .settings import SwarmSettings
 from .swarm import Swarm
 from .views import Views
@@ -18,6 +19,8 @@ class SwarmState:
     settings: SwarmSettings
     swarm: Swarm
     """The queue: drones, packages, sessions and events."""
+    build_logs: BuildLogs
+    """The output of builds."""
     views: Views
     """What clients ask for again and again, encoded once."""
     way_in: WayIn
