@@ -235,6 +235,11 @@ before the body is read included. Bodies are as they went over the wire: the ans
 bytes are then those of gzip), and is empty for files and streams. Called on the hot path: must not block."""
 
 
+Admit = Callable[[Call[Any]], None]
+"""``admit(call)``: looks at a request that has been let in and understood, and raises what is answered in its place.
+The client of a WebSocket, which is not accepted then, gets status and error as of a plain request."""
+
+
 @frozen(kw_only=True)
 class Endpoint:
     """One declared endpoint."""
@@ -258,6 +263,8 @@ class Endpoint:
     decode: Decode | None = None
     shortcut: Shortcut | None = None
     """Asked before the body is decoded. Only for measured hot paths."""
+    admit: Admit | None = None
+    """Asked last before the handler, and before a WebSocket is accepted. Synchronous: look-ups are point reads."""
     waits: bool = False
     """The handler may wait for long (a long poll): a client that goes away cancels it."""
     summary: str = ""

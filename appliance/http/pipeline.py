@@ -243,7 +243,7 @@ class Edge:
                 content = readers.body.read(body)
             elif endpoint.body is not None:
                 content = body
-        return Call(
+        call: Call[Any] = Call(
             head=head,
             caller=exchange.caller,
             body=content,
@@ -252,6 +252,9 @@ class Edge:
             state=bound.state,
             request_id=exchange.request_id,
         )
+        if endpoint.admit is not None:
+            endpoint.admit(call)
+        return call
 
     def _make_readers(self, route: Route) -> _Readers:
         endpoint, surface = route.endpoint, route.bound.surface

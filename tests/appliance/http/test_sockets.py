@@ -7,6 +7,7 @@ import trio
 from trio_websocket import connect_websocket_url, open_websocket_url
 
 from appliance.credentials.kinds import Caller
+from appliance.errors import Conflict
 from appliance.http.limits import Limits
 from appliance.http.server import Dispatch, Edge
 from appliance.http.sockets import AcceptedSocket
@@ -68,6 +69,28 @@ async def test_websocket_of_a_refused_caller_is_answered_in_the_surfaces_shape(
         client = await running.connect()
         reply = await client.ask(UPGRADE.replace(b"Host:", b"Authorization: Bearer wrong\r\nHost:"))
         assert (reply.status, reply.body) == (401, b'{"ok":false,"detail":"who are you","field":""}')
+
+
+async def test_websocket_that_its_endpoint_does_not_admit_is_answered_before_it_is_accepted(
+    tmp_path: Path, dispatch: Dispatch
+) -> None:
+    api = Surface("doors", prefixes=("/doors",))
+
+    def admit(call: Call[None]) -> None:
+        if call.path["name"] != "open":
+            raise Conflict(f"door {call.path['name']} is closed", hint="knock")
+
+    @api.websocket("/doors/{name}", admit=admit)
+    async def doors(call: Call[None], socket: Socket) -> None:
+        await socket.send("come in")
+
+    async with serving(tmp_path, dispatch=dispatch, surfaces=[api.bind(None)]) as running:
+        client = await running.connect()
+        reply = await client.ask(UPGRADE.replace(b"/kit/ws", b"/doors/front"))
+        assert reply.status == 409
+        assert b"door front is closed" in reply.body
+        async with open_websocket_url(url(running, "/doors/open")) as socket:
+            assert await socket.get_message() == "come in"
 
 
 async def test_plain_get_of_a_websocket_path_is_not_found(tmp_path: Path, dispatch: Dispatch) -> None:
