@@ -14,7 +14,7 @@ OFFSET_MAX: Final = 10_000_000
 TEXT_CHARACTERS: Final = 255
 STATES: Final = tuple(each.value for each in PackageState)
 _COUNT: Final = and_(ge(1), le(PAGE_MAX))
-_TEXT: Final = max_len(TEXT_CHARACTERS)
+_TEXT: Final[Any] = max_len(TEXT_CHARACTERS)
 
 
 @frozen(kw_only=True)
