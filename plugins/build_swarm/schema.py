@@ -8,6 +8,7 @@ from appliance.plugin import Migration
 
 from . import profile_store, queue_schema
 from .build_logs import schema as logs_schema
+from .payloads import schema as payloads_schema
 from .records import schema as records_schema
 
 _STEPS: Final[tuple[Migration, ...]] = (
@@ -15,6 +16,7 @@ _STEPS: Final[tuple[Migration, ...]] = (
     *records_schema.MIGRATIONS,
     *profile_store.MIGRATIONS,
     *logs_schema.MIGRATIONS,
+    *payloads_schema.MIGRATIONS,
 )
 """Released steps keep their places: what is new goes to the end."""
 
