@@ -4,13 +4,14 @@ from attrs import frozen
 
 from .build_logs.settings import LogSettings
 from .payloads.settings import PayloadSettings
+from .portage_tree.settings import TreeSettings
 from .public_settings import PublicSettings
 from .queue_settings import QueueSettings
 from .records.settings import RecordsSettings
 
 
 @frozen(kw_only=True, slots=False)
-class SwarmSettings(PublicSettings, QueueSettings, RecordsSettings, LogSettings, PayloadSettings):
+class SwarmSettings(PublicSettings, QueueSettings, RecordsSettings, LogSettings, TreeSettings, PayloadSettings):
     """Settings of the build swarm.
 
     A group is a class of its own (``@frozen(kw_only=True, slots=False)``), made only of `setting` with names that

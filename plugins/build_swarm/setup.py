@@ -5,6 +5,7 @@ from appliance.plugin import Core, Parts
 from . import control_routes, drone_routes, profile_routes, read_routes, surfaces
 from .build_logs import routes as log_routes
 from .build_logs.service import BuildLogs
+from .portage_tree.tree import tree_of
 from .state import SwarmState
 from .swarm import Swarm
 from .views import Views
@@ -23,6 +24,7 @@ DECLARED = (
 def build(core: Core) -> Parts:
     """Make the parts on what core offers."""
     swarm = Swarm(core, core.settings)
+    swarm.tree = tree_of(core.settings)
     build_logs = BuildLogs(core, core.settings)
     state = SwarmState(
         core=core,
