@@ -109,7 +109,7 @@ const controls = mayAct ? controlsCard(shared) : null;
 const drones = notice("info");
 page.beside.append(state.root);
 if (mayAct) page.actions.append(pause, add);
-page.content.append(drones, el("div", { class: "grid" }, session.root, figures.root, now.root), blocked.root, queue.root, ...(controls ? [controls.root] : []));
+page.content.append(drones, el("div", { class: "grid" }, session.root, figures.root, now.root), blocked.root, ...(controls ? [controls.root] : []), queue.root);
 drones.hidden = true;
 
 async function togglePause() {

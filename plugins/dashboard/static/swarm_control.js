@@ -4,7 +4,7 @@ import { el } from "./dom.js";
 import { plural } from "./format.js";
 import { rowButton } from "./sharing_parts.js";
 import { confirmed } from "./shell.js";
-import { card, send } from "./swarm_parts.js";
+import { send } from "./swarm_parts.js";
 import { swarmPath } from "./swarm_words.js";
 
 // What it is called, what it does, and how much it takes to do it: 0 nothing, 1 a question, 2 a word typed.
@@ -27,5 +27,5 @@ export function controlsCard({ page, changed }) {
     await changed();
   }
   const rows = ACTIONS.map(([action, label, explanation, weight]) => el("li", {}, rowButton(label, null, () => run(action, label, explanation, weight), weight > 1), el("span", { class: "muted small" }, explanation)));
-  return { root: card("Whole queue", {}, el("ul", { class: "controls" }, rows)) };
+  return { root: el("section", { class: "card wide", "aria-label": "Whole queue" }, el("details", { class: "more" }, el("summary", {}, "Control the whole queue"), el("ul", { class: "controls" }, rows))) };
 }

@@ -36,7 +36,7 @@ export function loadBars() {
       const isOnline = drone.status === "online";
       const load = known(drone.load_1m) ? `, load ${number(drone.load_1m, 1)}` : "";
       cpu.update(isOnline ? drone.cpu_percent : null, isOnline ? `${percent(drone.cpu_percent)}${load}` : NONE);
-      ram.update(isOnline ? drone.ram_percent : null, isOnline ? `${percent(drone.ram_percent)}${known(drone.ram_gb) && drone.ram_gb ? ` of ${number(drone.ram_gb)} GB` : ""}` : NONE);
+      ram.update(isOnline ? drone.ram_percent : null, isOnline ? percent(drone.ram_percent) : NONE);
     },
   };
 }
@@ -78,7 +78,7 @@ export function approvalPart() {
 export function droneFacts(drone) {
   const isGrounded = known(drone.grounded_until_unix_s) && drone.grounded_until_unix_s * 1000 > Date.now();
   return [
-    drone.cores ? plural(drone.cores, "core") : "cores not told", drone.address, drone.version && `version ${drone.version}`,
+    drone.cores ? plural(drone.cores, "core") : "cores not told", drone.ram_gb ? `${number(drone.ram_gb)} GB` : "", drone.address, drone.version && `version ${drone.version}`,
     drone.status === "online" ? "" : `last seen ${ago(drone.last_seen_unix_s)}`,
     isGrounded && `grounded until ${clock(drone.grounded_until_unix_s)}`,
     drone.failures_in_row ? `${plural(drone.failures_in_row, "failure")} in a row` : "",

@@ -8,7 +8,7 @@ import { table } from "./table.js";
 import { card, droneCell, filters, pager, send } from "./swarm_parts.js";
 import { packageState, packageTimes, sessionName, STATES, swarmPath } from "./swarm_words.js";
 
-const ROWS = 100;
+const ROWS = 50;
 const BLOCKED_ROWS = 50;
 
 /** What can be done with one package, by what it is. */

@@ -8,7 +8,7 @@ import { tickField } from "./forms.js";
 import { copyable } from "./secret.js";
 import { swarmFrame, send } from "./swarm_parts.js";
 import { dronePage, dronePath } from "./swarm_words.js";
-import { allowedDocument } from "./terminal_document.js";
+import { allowStyles } from "./terminal_styles.js";
 
 const { Terminal, FitAddon } = globalThis; // xterm.js, which the page loads before its script
 const SCROLLBACK = 5000;
@@ -34,10 +34,11 @@ const reconnect = el("button", { type: "button", class: "primary", on: { click: 
 const paste = el("button", { type: "button", on: { click: pasteClipboard } }, "Paste");
 const aloud = tickField("Read aloud to screen readers");
 const refused = el("div");
-const place = el("div", { class: "terminal", role: "group", "aria-label": `Terminal of ${name}` });
+const place = el("div", { class: "shell", role: "group", "aria-label": `Terminal of ${name}` });
 const help = el("p", { class: "small muted" }, "Ctrl-Shift-C copies what is marked, Ctrl-Shift-V pastes, Ctrl-. leaves the terminal for the buttons above it. What is done here is in the audit log.");
+allowStyles();
 const terminal = new Terminal({
-  documentOverride: allowedDocument, scrollback: SCROLLBACK, cursorBlink: false, minimumContrastRatio: 4.5, fontSize: 13, fontFamily: style("--mono"), theme: theme(), convertEol: false,
+  scrollback: SCROLLBACK, cursorBlink: false, minimumContrastRatio: 4.5, fontSize: 13, fontFamily: style("--mono"), theme: theme(), convertEol: false,
   allowProposedApi: false, linkHandler: { activate() {} }, // an address that a drone writes is text like any other
 });
 const fit = new FitAddon.FitAddon();

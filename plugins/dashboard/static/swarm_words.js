@@ -102,6 +102,7 @@ export function progressWords(one) {
 export function packageTimes(one) {
   if (known(one.completed_unix_s)) return [ago(one.completed_unix_s), ""];
   if (known(one.elapsed_seconds)) return [`builds ${took(one.elapsed_seconds)}`, known(one.estimated_seconds) ? `of about ${took(one.estimated_seconds)}` : ""];
+  if (one.state !== "needed" && one.state !== "delegated") return [`queued ${ago(one.queued_unix_s)}`, ""];
   return [`waits ${took(Math.max(0, applianceNow() - one.queued_unix_s))}`, known(one.estimated_seconds) ? `takes about ${took(one.estimated_seconds)}` : ""];
 }
 
