@@ -2,7 +2,7 @@
 
 from appliance.plugin import Core, Parts
 
-from . import control_routes, drone_routes, profile_routes, read_routes, surfaces
+from . import control_routes, drone_routes, gone_routes, profile_routes, read_routes, surfaces
 from .build_logs import routes as log_routes
 from .build_logs.service import BuildLogs
 from .portage_tree.tree import tree_of
@@ -14,6 +14,7 @@ from .way_in import WayIn
 DECLARED = (
     control_routes,
     drone_routes,
+    gone_routes,
     log_routes,
     profile_routes,
     read_routes,

@@ -31,6 +31,7 @@ PATHS: Final = (
     "metrics",
     "nodes",
     "orchestrator",
+    "orchestrators",
     "ping",
     "poll",
     "portage-config",
@@ -55,7 +56,7 @@ PAGE_HEADERS: Final = ("Content-Type", "Accept", "X-Admin-Key")
 
 public = Surface(
     SURFACE,
-    prefixes=tuple(f"/api/v1/{name}" for name in PATHS),
+    prefixes=(*(f"/api/v1/{name}" for name in PATHS), "/api/v2"),
     errors=render_error,
     slash="strip",
     cors=True,

@@ -12,6 +12,9 @@ from tests.wire.machines import CONFIG, Registry, registry_of
 from tests.wire.metrics import Server, registered
 from tests.wire.sharing import CONFIG as SHARING_CONFIG
 from tests.wire.sharing import Sharing, sharing_of
+from tests.wire.swarm import CONFIG as SWARM_CONFIG
+from tests.wire.swarm import KEY as SWARM_KEY
+from tests.wire.swarm import Swarm
 from tests.wire.tasks import CONFIG as TASKS_CONFIG
 from tests.wire.tasks import TaskApi
 
@@ -80,3 +83,23 @@ def tasks(pyz: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TaskA
         one.start()
         with httpx.Client(base_url=one.base, timeout=60) as client:
             yield TaskApi(one, client)
+
+
+@pytest.fixture(scope="module")
+def shared_swarm(pyz: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swarm]:
+    """A running product whose swarm has no drone, called by a local program of its own user."""
+    with product(pyz, tmp_path_factory.mktemp("swarm"), environment={"ADMIN_SECRET": SWARM_KEY}) as one:
+        one.config.write_text(SWARM_CONFIG)
+        one.start()
+        with httpx.Client(base_url=one.base, timeout=60) as client:
+            yield Swarm(one, client)
+
+
+@pytest.fixture
+def brief_swarm(pyz: Path, tmp_path: Path) -> Iterator[Swarm]:
+    """The same for one test, with drones that are offline after a second of silence."""
+    with product(pyz, tmp_path) as one:
+        one.config.write_text("[plugins.build_swarm]\nqueue_offline_seconds = 1\n")
+        one.start()
+        with httpx.Client(base_url=one.base, timeout=60) as client:
+            yield Swarm(one, client)
