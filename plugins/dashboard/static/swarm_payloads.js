@@ -93,7 +93,7 @@ const table = matrix();
 const list = longTable("Versions", [
   ["Version", twoLines((one) => [`${one.payload_type} ${one.version}`, [one.description, one.notes].filter(Boolean).join("; ")], { strong: true })],
   ["sha256", (one) => one.hash.replace("sha256:", "").slice(0, HASH_SHOWN)],
-  ["Size", (one) => (known(one.size_bytes) ? bytes(one.size_bytes) : "")],
+  ["Size", (one) => (known(one.content_size) ? bytes(one.content_size) : "")],
   ["Stored", twoLines((one) => [dateTime(one.created_at), one.created_by ? `by ${one.created_by}` : ""])],
 ], (one) => `${one.payload_type} ${one.version}`, page.mayAct ? (one) => [
   rowButton("Deploy", `Deploy ${one.payload_type} ${one.version}`, () => deployDialog(one.payload_type, one.version, drones, "", shared)),
@@ -124,7 +124,7 @@ function show() {
 async function readLog() {
   const { type, drone } = chosen.chosen;
   const types = type ? [type] : status.payload_types;
-  const found = await Promise.all(types.map((one) => ask(swarmPath(`/payloads/${encodeURIComponent(one)}/log`, { limit: LOG_ROWS, drone }))));
+  const found = await Promise.all(types.map((one) => ask(swarmPath(`/payloads/${encodeURIComponent(one)}/deploy-log`, { limit: LOG_ROWS, drone }))));
   return found.flatMap((one) => one.history).sort((a, b) => b.deployed_at - a.deployed_at || b.id - a.id).slice(0, LOG_ROWS);
 }
 
