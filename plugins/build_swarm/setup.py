@@ -2,22 +2,41 @@
 
 from appliance.plugin import Core, Parts
 
-from . import control_routes, drone_routes, gone_routes, profile_routes, read_routes, surfaces
+from . import (
+    approval_routes,
+    control_routes,
+    drone_routes,
+    gone_routes,
+    healing_routes,
+    ping_routes,
+    profile_routes,
+    read_routes,
+    record_routes,
+    ssh_setup,
+    surfaces,
+    terminal_routes,
+)
 from .build_logs import routes as log_routes
 from .build_logs.service import BuildLogs
 from .portage_tree.tree import tree_of
+from .records.parts import records_of
 from .state import SwarmState
 from .swarm import Swarm
 from .views import Views
 from .way_in import WayIn
 
 DECLARED = (
+    approval_routes,
     control_routes,
     drone_routes,
     gone_routes,
+    healing_routes,
     log_routes,
+    ping_routes,
     profile_routes,
     read_routes,
+    record_routes,
+    terminal_routes,
 )
 """Imported for the endpoints that they declare on the surfaces."""
 
@@ -26,17 +45,21 @@ def build(core: Core) -> Parts:
     """Make the parts on what core offers."""
     swarm = Swarm(core, core.settings)
     swarm.tree = tree_of(core.settings)
+    ssh_parts = ssh_setup.build(core, core.settings, swarm)
     build_logs = BuildLogs(core, core.settings)
+    records = records_of(core, core.settings, swarm)
     state = SwarmState(
         core=core,
         settings=core.settings,
         swarm=swarm,
+        ssh_parts=ssh_parts,
         build_logs=build_logs,
+        records=records,
         views=Views(swarm, core.now),
         way_in=WayIn(core.public_url, core.settings.orchestrator_name),
     )
     return Parts(
         surfaces=[surfaces.public.bind(state), surfaces.admin.bind(state), surfaces.own.bind(state)],
-        services=[build_logs],
+        services=[*ssh_parts.services, build_logs, *records.services],
         panels=[],
     )

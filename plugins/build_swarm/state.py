@@ -4,8 +4,14 @@ from attrs import define
 
 from appliance.plugin import Core
 
+from .approval import Approvals
 from .build_logs.service import BuildLogs
+from .healing import Healing
+from .probing import Prober
+from .records.parts import Records
 from .settings import SwarmSettings
+from .ssh import Ssh
+from .ssh_setup import SshParts
 from .swarm import Swarm
 from .views import Views
 from .way_in import WayIn
@@ -19,9 +25,33 @@ class SwarmState:
     settings: SwarmSettings
     swarm: Swarm
     """The queue: drones, packages, sessions and events."""
+    ssh_parts: SshParts
+    """What enters approved drones."""
     build_logs: BuildLogs
     """The output of builds."""
+    records: Records
+    """What is kept of what goes on."""
     views: Views
     """What clients ask for again and again, encoded once."""
     way_in: WayIn
     """Where callers have reached us."""
+
+    @property
+    def approvals(self) -> Approvals:
+        """Which drones may be entered."""
+        return self.ssh_parts.approvals
+
+    @property
+    def ssh(self) -> Ssh:
+        """The ways into approved drones."""
+        return self.ssh_parts.ssh
+
+    @property
+    def prober(self) -> Prober:
+        """The newest probe of each drone."""
+        return self.ssh_parts.prober
+
+    @property
+    def healing(self) -> Healing:
+        """Self-healing."""
+        return self.ssh_parts.healing

@@ -9,6 +9,7 @@ from typing import Final
 from appliance.plugin import PERSON, Kind, Surface
 
 from .models import ADMIN_SURFACE, SURFACE
+from .records.parts import observe
 from .wire.errors import render_error
 
 DRONES: Final = PERSON | {Kind.TRUST, Kind.OPEN, Kind.DRONE}
@@ -62,6 +63,7 @@ public = Surface(
     cors=True,
     origins_of=(ADMIN_SURFACE,),
     cors_headers=PAGE_HEADERS,
+    observe=observe,
 )
 admin = Surface(
     ADMIN_SURFACE,

@@ -138,14 +138,14 @@ class Explorer:
         """Return how many rows each view has."""
         with closing(self._open()) as connection:
             counted = {}
-            for view in self.views:
+            for view in sorted(self.views, key=lambda one: one.name):
                 found = self._run(connection, f"SELECT count(*) FROM {view.name}")  # noqa: S608  our own names
                 counted[view.name] = int(found.rows[0][0])
             return counted
 
     def schema(self) -> dict[str, list[str]]:
         """Return the columns of each view."""
-        return {view.name: [name for name, _ in view.columns] for view in self.views}
+        return {view.name: [name for name, _ in view.columns] for view in sorted(self.views, key=lambda one: one.name)}
 
     def _open(self) -> sqlite3.Connection:
         # immutable=0 and mode=ro: the log is read with the file, and nothing can be written whatever else fails.

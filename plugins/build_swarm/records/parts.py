@@ -1,0 +1,51 @@
+"""What is kept, put together."""
+
+from typing import Any, Final
+
+import trio
+from attrs import frozen
+
+from appliance.plugin import Core, Head, Service
+
+from ..swarm import Swarm
+from .explorer import Explorer
+from .metrics import Metrics
+from .protocol import ProtocolLog
+from .settings import RecordsSettings
+
+QUERIES_AT_ONCE: Final = 2
+
+
+@frozen(kw_only=True, eq=False)
+class Records:
+    """The parts that keep something."""
+
+    protocol: ProtocolLog
+    metrics: Metrics
+    explorer: Explorer
+    keeps_protocol: bool
+    queries: trio.CapacityLimiter
+    """Around the threads that queries of operators run in."""
+
+    @property
+    def services(self) -> list[Service]:
+        """What writes behind."""
+        return [*([self.protocol] if self.keeps_protocol else []), self.metrics]
+
+
+def records_of(core: Core, settings: RecordsSettings, swarm: Swarm) -> Records:
+    """Make the parts."""
+    return Records(
+        protocol=ProtocolLog(core, settings, swarm),
+        metrics=Metrics(core, swarm),
+        explorer=Explorer(core.database.path, settings.records_sql_seconds),
+        keeps_protocol=settings.records_protocol,
+        queries=trio.CapacityLimiter(QUERIES_AT_ONCE),
+    )
+
+
+def observe(state: Any, head: Head, body: bytes, status: int, answer: bytes, seconds: float) -> None:
+    """Note an answer of the public surface; see `Surface.observe`."""
+    records: Records = state.records
+    if records.keeps_protocol:
+        records.protocol.saw(head, body, status, answer, seconds)
