@@ -1,4 +1,4 @@
-"""All SQL of approvals, of the last probe of each drone, and of what self-healing has done to it."""
+"""All SQL of approvals; and the tables of them, of probes and of self-healing."""
 
 import sqlite3
 from typing import Final

@@ -6,7 +6,7 @@ from attrs import evolve
 
 from appliance.plugin import Migration
 
-from . import profile_store, queue_schema
+from . import approval_store, profile_store, queue_schema
 from .build_logs import schema as logs_schema
 from .payloads import schema as payloads_schema
 from .records import schema as records_schema
@@ -17,6 +17,7 @@ _STEPS: Final[tuple[Migration, ...]] = (
     *profile_store.MIGRATIONS,
     *logs_schema.MIGRATIONS,
     *payloads_schema.MIGRATIONS,
+    *approval_store.MIGRATIONS,
 )
 """Released steps keep their places: what is new goes to the end."""
 

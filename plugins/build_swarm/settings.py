@@ -8,10 +8,13 @@ from .portage_tree.settings import TreeSettings
 from .public_settings import PublicSettings
 from .queue_settings import QueueSettings
 from .records.settings import RecordsSettings
+from .ssh_settings import SshSettings
 
 
 @frozen(kw_only=True, slots=False)
-class SwarmSettings(PublicSettings, QueueSettings, RecordsSettings, LogSettings, TreeSettings, PayloadSettings):
+class SwarmSettings(
+    PublicSettings, QueueSettings, RecordsSettings, LogSettings, TreeSettings, PayloadSettings, SshSettings
+):
     """Settings of the build swarm.
 
     A group is a class of its own (``@frozen(kw_only=True, slots=False)``), made only of `setting` with names that
