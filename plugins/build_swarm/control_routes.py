@@ -130,6 +130,7 @@ async def set_type(call: Call[SetType]) -> dict[str, Any]:
     except ValueError:
         raise BadInput("drone_type: no such type", field="$.drone_type", hint=_types()) from None
     drone = await state.swarm.set_drone_type(call.path["name"], drone_type, by=callers.who(call.caller))
+    await state.approvals.set_type(drone.name, drone_type)
     return {"status": "ok", "ok": True, "drone": drone.name, "name": drone.name, "drone_type": drone.drone_type}
 
 
