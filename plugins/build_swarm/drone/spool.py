@@ -2,7 +2,6 @@
 
 import fcntl
 import json
-import math
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from .models import ATOM, Outcome
 State = Literal["building", "built", "done"]
 """built: the binaries and the report are still to be sent; done: the report is."""
 _STATES: Final = ("building", "built", "done")
+DURATION_MAX_S: Final = 1e9
 _SIZE_MAX: Final = 1_048_576
 
 
@@ -77,7 +77,7 @@ class Spool:
         """Return what is owed; a file that nobody could have written so is as good as none."""
         try:
             with self._file.open("rb") as opened:
-                return _owed(json.loads(opened.read(_SIZE_MAX)))
+                return decoded(json.loads(opened.read(_SIZE_MAX)))
         except (OSError, ValueError, RecursionError):
             return None
 
@@ -109,7 +109,8 @@ class Spool:
             os.close(descriptor)
 
 
-def _owed(said: Any) -> Owed | None:
+def decoded(said: Any) -> Owed | None:
+    """Return what some JSON says is owed, ``None`` where no drone has written it."""
     if not isinstance(said, dict):
         return None
     package, log_id, state = said.get("package"), said.get("log_id"), said.get("state")
@@ -118,7 +119,7 @@ def _owed(said: Any) -> Owed | None:
     is_log_id = isinstance(log_id, str) and len(log_id) == 32 and log_id.isalnum() and log_id.isascii()
     if not (isinstance(package, str) and ATOM.fullmatch(package)) or not is_log_id or state not in _STATES:
         return None
-    if not isinstance(duration, float | int) or not math.isfinite(duration) or duration < 0:
+    if not isinstance(duration, float | int) or not 0 <= duration <= DURATION_MAX_S:
         duration = 0.0
     if not isinstance(files, list) or not all(isinstance(one, str) for one in files):
         files = []
@@ -127,7 +128,7 @@ def _owed(said: Any) -> Owed | None:
         log_id=str(log_id),
         session_id=session_id if isinstance(session_id, str) else None,
         state=state,
-        outcome=Outcome(said["outcome"]) if said.get("outcome") in set(Outcome) else Outcome.RETURNED,
+        outcome=next((one for one in Outcome if one.value == said.get("outcome")), Outcome.RETURNED),
         duration_s=float(duration),
         error=error if isinstance(error, str) else None,
         files=tuple(files),
