@@ -6,13 +6,17 @@ from typing import Any, Final
 
 from appliance.plugin import CommandApi
 
-from . import queue_commands
+from . import approval_commands, queue_commands
 from .payloads import commands as payload_commands
 
 AddCommands = Callable[[Any], None]
 """Adds commands to what ``add_subparsers`` returned; each sets ``run=`` to a function of (api, parsed arguments)."""
 
-PARTS: Final[tuple[AddCommands, ...]] = (queue_commands.add_commands, payload_commands.add_commands)
+PARTS: Final[tuple[AddCommands, ...]] = (
+    queue_commands.add_commands,
+    approval_commands.add_commands,
+    payload_commands.add_commands,
+)
 """One for each part of the swarm that has commands, in the order in which the help shows them."""
 
 
