@@ -7,6 +7,7 @@ from typing import Any, Final
 from appliance.plugin import CommandApi
 
 from . import approval_commands, queue_commands
+from .binhost import commands as release_commands
 from .payloads import commands as payload_commands
 
 AddCommands = Callable[[Any], None]
@@ -16,6 +17,7 @@ PARTS: Final[tuple[AddCommands, ...]] = (
     queue_commands.add_commands,
     approval_commands.add_commands,
     payload_commands.add_commands,
+    release_commands.add_commands,
 )
 """One for each part of the swarm that has commands, in the order in which the help shows them."""
 

@@ -7,6 +7,7 @@ from attrs import evolve
 from appliance.plugin import Migration
 
 from . import approval_store, profile_store, queue_schema
+from .binhost import schema as binhost_schema
 from .build_logs import schema as logs_schema
 from .payloads import schema as payloads_schema
 from .records import schema as records_schema
@@ -18,6 +19,7 @@ _STEPS: Final[tuple[Migration, ...]] = (
     *logs_schema.MIGRATIONS,
     *payloads_schema.MIGRATIONS,
     *approval_store.MIGRATIONS,
+    *binhost_schema.MIGRATIONS,
 )
 """Released steps keep their places: what is new goes to the end."""
 

@@ -2,6 +2,7 @@
 
 from attrs import frozen
 
+from .binhost_settings import BinhostSettings
 from .build_logs.settings import LogSettings
 from .payloads.settings import PayloadSettings
 from .portage_tree.settings import TreeSettings
@@ -13,7 +14,14 @@ from .ssh_settings import SshSettings
 
 @frozen(kw_only=True, slots=False)
 class SwarmSettings(
-    PublicSettings, QueueSettings, RecordsSettings, LogSettings, TreeSettings, PayloadSettings, SshSettings
+    PublicSettings,
+    QueueSettings,
+    RecordsSettings,
+    LogSettings,
+    TreeSettings,
+    PayloadSettings,
+    SshSettings,
+    BinhostSettings,
 ):
     """Settings of the build swarm.
 

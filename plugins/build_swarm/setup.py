@@ -16,6 +16,10 @@ from . import (
     surfaces,
     terminal_routes,
 )
+from .binhost import documented_routes as binhost_documented_routes
+from .binhost import file_routes as binhost_file_routes
+from .binhost import own_routes as binhost_own_routes
+from .binhost import setup as binhost_setup
 from .build_logs import routes as log_routes
 from .build_logs.service import BuildLogs
 from .portage_tree.tree import tree_of
@@ -27,6 +31,9 @@ from .way_in import WayIn
 
 DECLARED = (
     approval_routes,
+    binhost_documented_routes,
+    binhost_file_routes,
+    binhost_own_routes,
     control_routes,
     drone_routes,
     gone_routes,
@@ -46,6 +53,7 @@ def build(core: Core) -> Parts:
     swarm = Swarm(core, core.settings)
     swarm.tree = tree_of(core.settings)
     ssh_parts = ssh_setup.build(core, core.settings, swarm)
+    binhost = binhost_setup.build(core, core.settings, swarm)
     build_logs = BuildLogs(core, core.settings)
     records = records_of(core, core.settings, swarm)
     state = SwarmState(
@@ -53,6 +61,7 @@ def build(core: Core) -> Parts:
         settings=core.settings,
         swarm=swarm,
         ssh_parts=ssh_parts,
+        binhost=binhost,
         build_logs=build_logs,
         records=records,
         views=Views(swarm, core.now),
@@ -60,6 +69,7 @@ def build(core: Core) -> Parts:
     )
     return Parts(
         surfaces=[surfaces.public.bind(state), surfaces.admin.bind(state), surfaces.own.bind(state)],
-        services=[*ssh_parts.services, build_logs, *records.services],
+        services=[*ssh_parts.services, binhost, build_logs, *records.services],
         panels=[],
+        prometheus=[binhost_setup.section(binhost)],
     )

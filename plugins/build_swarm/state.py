@@ -5,6 +5,7 @@ from attrs import define
 from appliance.plugin import Core
 
 from .approval import Approvals
+from .binhost.binhost import Binhost
 from .build_logs.service import BuildLogs
 from .healing import Healing
 from .probing import Prober
@@ -27,6 +28,8 @@ class SwarmState:
     """The queue: drones, packages, sessions and events."""
     ssh_parts: SshParts
     """What enters approved drones."""
+    binhost: Binhost
+    """What drones have built, as staging area and releases."""
     build_logs: BuildLogs
     """The output of builds."""
     records: Records
