@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import trio
+from attrs import evolve
 
 from appliance.plugin import CommandApi
 
@@ -43,6 +44,10 @@ def drone(api: CommandApi, arguments: Sequence[str]) -> int | None:
     except ValueError as error:
         top.error(str(error))
     token = token_of(api, asked.token_file)
+    if options.uploads and not token:
+        # Portage installs what is uploaded as root: the server takes it from nobody whom it does not know.
+        api.say("drone: without a token no binary packages are uploaded (--token-file)", to_stderr=True)
+        options = evolve(options, uploads=False)
     check_commands(api, options)
     spool = Spool(options.state_dir)
     try:

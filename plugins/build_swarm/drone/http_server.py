@@ -72,14 +72,15 @@ class HttpServer:
 
     async def upload(self, path: str, file: Path, sha256: str) -> None:
         """PUT a binary package below /api/appliance/binhost/staging."""
-        target = f"/api/appliance/binhost/staging/{quote(path)}?{urlencode({'drone': self.name})}"
+        target = f"/api/appliance/binhost/staging/{quote(path)}"
         headers = {"Content-Type": "application/octet-stream", "X-Content-SHA256": sha256}
 
         def send() -> dict[str, Any]:
             with file.open("rb") as opened:
                 size = opened.seek(0, 2)
                 opened.seek(0)
-                return self._exchange("PUT", target, opened, {**headers, "Content-Length": str(size)})
+                # The server reads the whole package before it answers.
+                return self._exchange("PUT", target, opened, {**headers, "Content-Length": str(size)}, UPLOAD_SECONDS)
 
         await self._in_thread(send, UPLOAD_SECONDS)
 
@@ -106,10 +107,14 @@ class HttpServer:
             return await trio.to_thread.run_sync(send, abandon_on_cancel=True)
         raise Unreachable(f"no answer within {seconds:g} s")
 
-    def _exchange(self, method: str, path: str, payload: Any, headers: Mapping[str, str]) -> dict[str, Any]:
+    def _exchange(
+        self, method: str, path: str, payload: Any, headers: Mapping[str, str], answer_seconds: float | None = None
+    ) -> dict[str, Any]:
         try:
             connection = self._connection()
             try:
+                connection.connect()
+                connection.sock.settimeout(answer_seconds or self.request_seconds)
                 return self._asked(connection, method, path, payload, headers)
             finally:
                 connection.close()
@@ -125,11 +130,11 @@ class HttpServer:
         # Who refuses a body may answer and end before all of it was sent.
         with suppress(BrokenPipeError, ConnectionResetError):
             connection.request(method, self.address.prefix + path, payload, sent)
-        answer = connection.getresponse()
-        text = answer.read(ANSWER_MAX_BYTES + 1)
-        if len(text) > ANSWER_MAX_BYTES:
-            raise Unreachable(f"an answer of more than {ANSWER_MAX_BYTES} bytes")
-        return read_answer(answer.status, text)
+        with connection.getresponse() as answer:
+            text = answer.read(ANSWER_MAX_BYTES + 1)
+            if len(text) > ANSWER_MAX_BYTES:
+                raise Unreachable(f"an answer of more than {ANSWER_MAX_BYTES} bytes")
+            return read_answer(answer.status, text)
 
     def _connection(self) -> http.client.HTTPConnection:
         host, port = self.address.host, self.address.port
