@@ -47,7 +47,7 @@ _SECRET_IN_JSON: Final = re.compile(
     rf'("{_NAMED}"\s{{0,8}}:\s{{0,8}})(?:"(?:[^"\\]|\\.)*"?|-?[0-9][0-9.eE+-]*|\[[^\]]*\]?|\{{[^}}]*\}}?)',
     re.IGNORECASE,
 )
-_OUR_SECRET: Final = re.compile(r"\b[a-z-]{2,16}_[0-9A-Za-z]{32}_[0-9A-Za-z]{6}\b")
+_OUR_SECRET: Final = re.compile(r"[a-z-]{2,16}_[0-9A-Za-z]{32}_[0-9A-Za-z]{6}")
 """Our own secrets, wherever they stand."""
 
 

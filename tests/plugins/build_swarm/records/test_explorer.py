@@ -23,15 +23,18 @@ OTHERS = (
     # Of the very name that one of our views has.
     "CREATE TABLE sessions (token TEXT)",
 )
-PACKAGE = """
-INSERT INTO build_swarm_package (package_id, atom, session_id, state, priority, needs, waits_for, failures,
-    failed_drones, avoided_drones, returns, error, queued_unix_us)
-VALUES (:id, :atom, 's-1', 'needed', 0, '{}', '[]', 0, '[]', '[]', 0, '', 1000000)"""
 SECRET = "not-for-any-query"
 
 
 def add(number: int, connection: sqlite3.Connection) -> None:
-    connection.execute(PACKAGE, {"id": 100 + number, "atom": f"=dev-libs/b-{number}"})
+    """Add a package; what is not named is empty."""
+    columns = connection.execute("PRAGMA table_info(build_swarm_package)").fetchall()
+    values = {name: {"TEXT": "", "INTEGER": 0}[kind] for _, name, kind, needed, *_ in columns if needed}
+    values |= {"package_id": number, "atom": f"=dev-libs/a-{number}", "session_id": "s-1", "state": "needed"}
+    values |= {"queued_unix_us": 1_000_000}
+    names = ", ".join(values)
+    marks = ", ".join(f":{name}" for name in values)
+    connection.execute(f"INSERT INTO build_swarm_package ({names}) VALUES ({marks})", values)
 
 
 @pytest.fixture
@@ -47,7 +50,7 @@ async def explorer(tmp_path: Path) -> AsyncIterator[Explorer]:
             connection.execute("INSERT INTO machine_registry_machine VALUES ('m', :secret)", {"secret": SECRET})
             connection.execute("INSERT INTO sessions VALUES (:secret)", {"secret": SECRET})
             for number in range(3):
-                connection.execute(PACKAGE, {"id": number + 1, "atom": f"=dev-libs/a-{number}"})
+                add(number + 1, connection)
 
         await database.write(fill)
         yield Explorer(tmp_path / "a.db")
@@ -56,7 +59,7 @@ async def explorer(tmp_path: Path) -> AsyncIterator[Explorer]:
 async def test_queries_read_views_with_joins_figures_and_common_tables(explorer: Explorer) -> None:
     found = explorer.query("SELECT id, package, created_at FROM queue ORDER BY id DESC LIMIT 2")
     assert found.columns == ("id", "package", "created_at")
-    assert found.rows == ((3, "=dev-libs/a-2", 1.0), (2, "=dev-libs/a-1", 1.0))
+    assert found.rows == ((3, "=dev-libs/a-3", 1.0), (2, "=dev-libs/a-2", 1.0))
     joined = """
         -- what each session waits for
         WITH waiting AS (SELECT session_id, count(*) AS n FROM queue WHERE status = 'needed' GROUP BY session_id)
@@ -192,6 +195,6 @@ async def test_a_long_query_lets_others_write(tmp_path: Path, explorer: Explorer
         nursery.start_soon(asks)
         await started.wait()
         for number in range(5):
-            await database.write(partial(add, number))
+            await database.write(partial(add, 100 + number))
         assert not over
         explorer.seconds = 0.0
