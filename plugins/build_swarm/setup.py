@@ -9,6 +9,8 @@ from . import (
     fleet_routes,
     gone_routes,
     healing_routes,
+    overview,
+    own_page_routes,
     ping_routes,
     profile_routes,
     provision_routes,
@@ -24,6 +26,10 @@ from .binhost import own_routes as binhost_own_routes
 from .binhost import setup as binhost_setup
 from .build_logs import routes as log_routes
 from .build_logs.service import BuildLogs
+from .payloads import own_routes as payload_own_routes
+from .payloads import page_routes as payload_page_routes
+from .payloads import routes as payload_routes
+from .payloads import setup as payload_setup
 from .portage_tree.tree import tree_of
 from .records.parts import records_of
 from .state import SwarmState
@@ -42,6 +48,10 @@ DECLARED = (
     gone_routes,
     healing_routes,
     log_routes,
+    own_page_routes,
+    payload_own_routes,
+    payload_page_routes,
+    payload_routes,
     ping_routes,
     profile_routes,
     provision_routes,
@@ -59,6 +69,7 @@ def build(core: Core) -> Parts:
     ssh_parts = ssh_setup.build(core, core.settings, swarm)
     binhost = binhost_setup.build(core, core.settings, swarm)
     build_logs = BuildLogs(core, core.settings)
+    payloads = payload_setup.build(core, core.settings, swarm, ssh_parts.approvals, ssh_parts.ssh)
     records = records_of(core, core.settings, swarm)
     state = SwarmState(
         core=core,
@@ -67,13 +78,14 @@ def build(core: Core) -> Parts:
         ssh_parts=ssh_parts,
         binhost=binhost,
         build_logs=build_logs,
+        payloads=payloads,
         records=records,
         views=Views(swarm, core.now),
         way_in=WayIn(core.public_url, core.settings.orchestrator_name),
     )
     return Parts(
         surfaces=[surfaces.public.bind(state), surfaces.admin.bind(state), surfaces.own.bind(state)],
-        services=[*ssh_parts.services, binhost, build_logs, *records.services],
-        panels=[],
+        services=[*ssh_parts.services, binhost, build_logs, payloads.work, *records.services],
+        panels=[overview.panel(swarm)],
         prometheus=[binhost_setup.section(binhost)],
     )

@@ -2,7 +2,7 @@
 
 import { ask } from "./api.js";
 import { el, facts, keyed, notice, text } from "./dom.js";
-import { bytes } from "./format.js";
+import { bytes, plural } from "./format.js";
 import { selectField } from "./forms.js";
 import { poll } from "./poll.js";
 import { failure } from "./shell.js";
@@ -50,7 +50,7 @@ function logsCard() {
       update(one) {
         log = one;
         text(button, one.atom);
-        text(words, [one.ended_unix_s === null ? "is written now" : ago(one.ended_unix_s), bytes(one.size_bytes), one.status].filter(Boolean).join(", "));
+        text(words, [one.is_live ? "is written now" : ago(one.ended_unix_s ?? one.started_unix_s), bytes(one.size_bytes), one.status].filter(Boolean).join(", "));
       },
     };
   }
@@ -69,7 +69,7 @@ function logsCard() {
     show(items) {
       keyed(list, items, (one) => one.log_id, row);
       empty.hidden = items.length > 0;
-      const live = items.find((one) => one.ended_unix_s === null);
+      const live = items.find((one) => one.is_live);
       // What is being built is shown by itself, until somebody has chosen what to look at.
       if (!chosenBySomebody && live && view.logId !== live.log_id) view.open(live);
       mark();
@@ -92,7 +92,7 @@ function syslogCard() {
       out.replaceChildren(...answer.lines.map((line) => el("div", {}, line)));
       out.hidden = false;
       out.scrollTop = out.scrollHeight;
-      text(state, answer.lines.length ? `${answer.lines.length} lines, just now` : "there is nothing in it");
+      text(state, answer.error || (answer.lines.length ? `${answer.is_cut ? "the last " : ""}${plural(answer.lines.length, "line")}, just now` : "there is nothing in it"));
     } catch (error) {
       text(state, "");
       page.said.say(failure(error));

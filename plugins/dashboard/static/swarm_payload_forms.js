@@ -5,9 +5,12 @@ import { attribute, el, notice } from "./dom.js";
 import { plural } from "./format.js";
 import { field, selectField, tickField } from "./forms.js";
 import { formDialog } from "./sharing_parts.js";
+import { failure } from "./shell.js";
 import { send } from "./swarm_parts.js";
 import { swarmPath } from "./swarm_words.js";
 
+const ROLL_WAIT_SECONDS = 20;
+const RETRY_MS = 2000;
 const USUAL = [["drone_binary", "/usr/local/bin/swarm-drone"], ["init_script", "/etc/init.d/swarm-drone"], ["config", "/etc/swarm-drone/config.json"], ["portage_config", "/etc/portage/repos.conf/binhost.conf"]];
 
 /** Say what has come of a form once its dialog is gone, whose end gives the focus elsewhere. */
@@ -65,6 +68,36 @@ export function deployDialog(type, version, drones, chosen, { page, changed }) {
   });
 }
 
+/** What of a roll stands now, as a notice. */
+function rollNotice(roll) {
+  const good = roll.results.filter((one) => one.success).length;
+  const bad = roll.results.length - good;
+  const done = roll.drone_count ? `${good} of ${plural(roll.drone_count, "drone")} done${bad ? `, ${bad} failed` : ""}.` : "Every approved drone has it already.";
+  const lines = roll.results.map((one) => el("li", {}, [`${one.drone}: ${one.message}`, one.hint].filter(Boolean).join(" ")));
+  const goesOn = roll.is_over ? null : el("p", { class: "small" }, roll.current_drone ? `Now: ${roll.current_drone}. It goes on when this page is left.` : "It begins.");
+  return notice(bad ? "critical" : roll.is_over ? "ok" : "info", el("strong", {}, `${roll.payload_type} ${roll.version}: ${done}`), goesOn, el("ul", { class: "why" }, lines));
+}
+
+/** Show how far a roll is until it is over. */
+async function followRoll(first, page, changed) {
+  let roll = first;
+  const shown = page.said;
+  shown.say(rollNotice(roll));
+  while (!roll.is_over) {
+    const mine = shown.root.firstChild;
+    try {
+      roll = await ask(swarmPath(`/payload-rolls/${encodeURIComponent(roll.id)}`, { revision: roll.revision, wait_seconds: ROLL_WAIT_SECONDS }));
+    } catch (error) {
+      if (error.status) return void shown.say(failure(error)); // 0: not reached now; it is asked again
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    }
+    if (shown.root.firstChild !== mine) break; // something else was done meanwhile, and is answered there
+    if (roll.is_over) shown.say(rollNotice(roll));
+    else shown.root.replaceChildren(rollNotice(roll));
+    await changed();
+  }
+}
+
 /** Put a version onto many drones, one after another. */
 export function rollingDialog(type, version, drones, { page, changed }) {
   const ticks = drones.map((one) => ({ name: one.name, ...tickField(one.approval ? one.name : `${one.name} (not approved)`) }));
@@ -84,10 +117,9 @@ export function rollingDialog(type, version, drones, { page, changed }) {
       return wrong.textContent ? null : { drones: all.input.checked ? null : names, health_check: health.input.checked, rollback_on_fail: back.input.checked };
     },
     async send(body, dialog) {
-      const { success_count: good, fail_count: bad, results } = await send(swarmPath(`/payloads/${encodeURIComponent(type)}/${encodeURIComponent(version)}/rolling-deploy`), body);
-      const lines = Object.entries(results).map(([drone, one]) => el("li", {}, `${drone}: ${one.message}`));
-      said(page, dialog, notice(bad ? "critical" : "ok", el("strong", {}, good + bad ? `${type} ${version}: ${plural(good, "drone")} done, ${bad} failed.` : "Every drone has it already."), el("ul", { class: "why" }, lines)));
-      await changed();
+      const roll = await send(swarmPath("/payload-rolls"), { payload_type: type, version, ...body });
+      dialog.close();
+      await followRoll(roll, page, changed);
     },
   });
 }

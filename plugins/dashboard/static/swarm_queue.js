@@ -9,6 +9,7 @@ import { card, droneCell, filters, pager, send } from "./swarm_parts.js";
 import { packageState, packageTimes, sessionName, STATES, swarmPath } from "./swarm_words.js";
 
 const ROWS = 50;
+const EVERY_SESSION = "*";
 const BLOCKED_ROWS = 50;
 
 /** What can be done with one package, by what it is. */
@@ -81,10 +82,10 @@ export function queueCard(shared) {
     async read() {
       found = await ask(swarmPath("/packages", { ...chosen.chosen, limit: ROWS, offset: pages.offset }));
     },
-    show({ counts }, sessions) {
+    show({ counts, session }, sessions) {
       const total = Object.values(counts).reduce((sum, one) => sum + one, 0);
       chosen.offer("state", [["", `all states (${total})`], ...STATES.map(([state]) => [state, `${state} (${counts[state]})`])]);
-      chosen.offer("session", [["", "all sessions"], ...sessions.map((one) => [one.session_id, sessionName(one)])]);
+      chosen.offer("session", [...(session ? [["", "the open one"]] : []), [session ? EVERY_SESSION : chosen.chosen.session && EVERY_SESSION, "all sessions"], ...sessions.map((one) => [one.session_id, sessionName(one)])]);
       list.show(found.items, chosen.isSet ? "No such package is here." : page.mayAct ? "The queue is empty. Press “Add packages” to have something built." : "The queue is empty.");
       pages.show(found.items.length, found.total);
     },
@@ -107,7 +108,7 @@ export function blockedCard(shared) {
   return {
     root,
     async read() {
-      found = await ask(swarmPath("/packages", { state: "blocked", limit: BLOCKED_ROWS }));
+      found = await ask(swarmPath("/packages", { state: "blocked", session: EVERY_SESSION, limit: BLOCKED_ROWS }));
     },
     show() {
       root.hidden = found.total === 0;

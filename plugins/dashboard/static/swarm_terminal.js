@@ -142,7 +142,7 @@ async function connect() {
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
     fit.fit();
     const query = new URLSearchParams({ ticket, cols: String(terminal.cols), rows: String(terminal.rows) });
-    const mine = (socket = new WebSocket(`${scheme}//${location.host}/ws/ssh/${encodeURIComponent(name)}?${query}`));
+    const mine = (socket = new WebSocket(`${scheme}//${location.host}${dronePath(name, "/terminal")}?${query}`));
     mine.onmessage = received;
     mine.onclose = ({ code, reason }) => mine === socket && ended(said || reason || CLOSED[code] || `closed with ${code}`);
   } catch (error) {
