@@ -8,6 +8,7 @@ from .approval import Approvals
 from .binhost.binhost import Binhost
 from .build_logs.service import BuildLogs
 from .healing import Healing
+from .payloads.service import Payloads
 from .probing import Prober
 from .records.parts import Records
 from .settings import SwarmSettings
@@ -32,6 +33,8 @@ class SwarmState:
     """What drones have built, as staging area and releases."""
     build_logs: BuildLogs
     """The output of builds."""
+    payloads: Payloads
+    """What runs on drones, as versions kept here."""
     records: Records
     """What is kept of what goes on."""
     views: Views

@@ -1,7 +1,7 @@
 """Where payloads go on drones."""
 
 from collections.abc import Mapping
-from posixpath import basename, dirname
+from posixpath import basename, dirname, join
 from typing import Final
 
 from attrs import frozen
@@ -25,7 +25,7 @@ class Destination:
         In the same folder, so that it comes back by one rename. Hidden, since both OpenRC (``/etc/init.d``) and Portage
         (``/etc/portage``) take every other file that they find there for one of theirs.
         """
-        return f"{dirname(self.path)}/.{basename(self.path)}.swarm-previous"
+        return join(dirname(self.path), f".{basename(self.path)}.swarm-previous")
 
 
 SHIPPED: Final[Mapping[str, Destination]] = {
