@@ -62,9 +62,9 @@ def circles(waits: dict[str, set[str]]) -> list[set[str]]:
                 if path:
                     lowest[path[-1][0]] = min(lowest[path[-1][0]], lowest[name])
                 if lowest[name] == index[name]:
-                    at = stack.index(name)
-                    group = set(stack[at:])
-                    del stack[at:]
+                    group = set[str]()
+                    while name not in group:
+                        group.add(stack.pop())
                     on_stack -= group
                     if len(group) > 1:
                         found.append(group)
