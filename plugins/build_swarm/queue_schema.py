@@ -11,7 +11,7 @@ MIGRATIONS: Final = (
         sql="""
 CREATE TABLE build_swarm_drone (
     drone_id TEXT PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
     address TEXT NOT NULL,
     claimed_ip TEXT NOT NULL,
     tailscale_ip TEXT NOT NULL,
@@ -64,6 +64,7 @@ CREATE TABLE build_swarm_package (
     failed_drones TEXT NOT NULL,
     avoided_drones TEXT NOT NULL,
     returns INTEGER NOT NULL,
+    absolved INTEGER NOT NULL,
     error TEXT NOT NULL,
     queued_unix_us INTEGER NOT NULL,
     blocked_unix_us INTEGER,

@@ -85,7 +85,7 @@ def build(core: Core) -> Parts:
     )
     return Parts(
         surfaces=[surfaces.public.bind(state), surfaces.admin.bind(state), surfaces.own.bind(state)],
-        services=[*ssh_parts.services, binhost, build_logs, payloads.work, *records.services],
+        services=[swarm, *ssh_parts.services, binhost, build_logs, payloads.work, *records.services],
         panels=[overview.panel(swarm)],
         prometheus=[binhost_setup.section(binhost)],
     )

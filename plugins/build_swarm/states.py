@@ -87,6 +87,8 @@ class Package:
     """Rises in the order of queueing."""
     atom: str
     """Normalised, see `atoms.normalised`."""
+    key: str
+    """Category and name alone, see `atoms.key`."""
     session_id: str
     state: PackageState = PackageState.NEEDED
     priority: int = 0
@@ -105,6 +107,8 @@ class Package:
     """Ids of the drones that failed or returned it: they get it only when no other can."""
     returns: int = 0
     """How often it came back by itself after it had been blocked."""
+    is_absolved: bool = False
+    """Failures were taken back because a drone was to blame; that happens once."""
     error: str = ""
     queued_unix_us: int = 0
     blocked_unix_us: int | None = None
@@ -116,8 +120,6 @@ class Package:
     """From whom it was taken because of silence: who still builds it gets it back. Forgotten by a restart."""
     waiting: int = 0
     """How many of ``waits_for`` are still to be built."""
-    handed_order: int = 0
-    """Rises in the order of delegation; orders what one drone holds."""
 
     @property
     def is_building(self) -> bool:
@@ -168,6 +170,8 @@ class Drone:
     """What is delegated to it, oldest first."""
     revoke: list[str] = field(factory=list)
     """Atoms that were taken from it, told with the next answer."""
+    taken: dict[str, str] = field(factory=dict)
+    """Atoms that were taken from it in this run, and why: it is told to stop while it builds one of them."""
     streak: list[int] = field(factory=list)
     """Ids of the packages of its failures in a row."""
     heard_us: int = 0

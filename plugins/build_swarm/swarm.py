@@ -1,62 +1,65 @@
 """The swarm: drones, packages and sessions, decided in memory and durable before anything is acknowledged."""
 
-from collections.abc import Callable, Collection, Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
+import structlog
 import trio
 from attrs import define, field
 
-from appliance.plugin import Core
+from appliance.plugin import BadInput, Busy, Core, SteadyClock, StorageFailed
 
+from . import atoms, memory, queue_store, reporting
 from .chronicle import Chronicle
+from .controls import CONTROLS, Order, control
+from .desk import Desk
+from .fleet import describe
+from .handing import hand_out, standstill, tree_wanted
+from .journal import Journal
+from .passing import pass_time
 from .queue_settings import QueueSettings
+from .queue_store import Batch
+from .queueing import Tree, enqueue, read_request
+from .reading import Reading
+from .rules import DAY_US, Moment
+from .saving import follow, is_saved, put_aside, take
 from .states import (
     Build,
-    BuildStatistics,
     Completed,
     Controlled,
     Drone,
     DroneType,
-    Figures,
     Heartbeat,
+    Outcome,
     Package,
     PackageState,
-    Progress,
     Queued,
     QueueRequest,
     Registered,
     Report,
     Session,
-    Timing,
     Work,
 )
 
+TICK_SECONDS: Final = 5.0
+STEP_SECONDS: Final = 1.0
+PRUNE_SECONDS: Final = 3600.0
+GRACE_SECONDS: Final = 2.0
+TRIES: Final = 8
+"""How often a drone is given something else when what it was given was taken away before it was on disk."""
+NAME_MAX_CHARS: Final = 128
 
-class Tree(Protocol):
-    """A Portage tree, as the queue uses it: `prepare` reads files in a thread, the others only what it found."""
+log = structlog.get_logger(__name__)
 
-    async def prepare(self, atoms: Sequence[str], queued: Collection[str]) -> None:
-        """Look up what is to be queued, in bounded time; to be awaited before the other two are asked.
+__all__ = ["CONTROLS", "Swarm", "Tree"]
 
-        :param queued: normalised atoms that are still to be built already: what ``atoms`` may wait for besides
-            each other.
-        """
-        ...
 
-    def expand(self, atom: str) -> str:
-        """Return the atom with the version that would be built; as it is when it has one or nothing is known."""
-        ...
-
-    def needs(self, atom: str) -> Collection[str]:
-        """Return the atoms that must be there before this one (expanded) is built.
-
-        They are among those that `prepare` was told of, and never make a circle.
-        """
-        ...
+def _no_limit(drone: Drone) -> int | None:
+    return None
 
 
 @define(eq=False)
-class Swarm:
+class Swarm(Reading):
     """One for each running appliance; also the service that watches leases, silence and sessions.
 
     Reads are immediate, from memory. Whatever changes the queue returns when it is on disk; when it cannot be stored
@@ -74,11 +77,62 @@ class Swarm:
     """Set where a Portage tree is at hand: expands atoms without version, and tells what they wait for."""
     binary_check: Callable[[Package, Drone], str | None] | None = None
     """Asked for every success: why its binary is not there, ``None`` if all is well."""
-    cores_limit: Callable[[Drone], int | None] | None = None
+    cores_limit: Callable[[Drone], int | None] = _no_limit
     """Asked for how many cores of a drone may be used; ``None``: all."""
     on_session_completed: list[Callable[[Session], None]] = field(factory=list, init=False)
     on_grounded: list[Callable[[Drone], None]] = field(factory=list, init=False)
     """Called when a drone has been grounded; must not block or raise."""
+    desk: Desk = field(init=False)
+    _clock: Callable[[], int] = field(init=False)
+    _journal: Journal[Batch] = field(init=False)
+    _announced: int = field(default=-1, init=False)
+    _is_failing: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._clock = self.clock or SteadyClock(self.core.now, trio.current_time)
+        database = self.core.database
+        self.chronicle = Chronicle(self.core)
+        self.desk = database.read_now(lambda connection: memory.load(connection, self.settings, self.moment()))
+        self.desk.cores_limit = self._cores_limit
+        self._journal = Journal(
+            database,
+            take=lambda: take(self.desk),
+            store=lambda batch: batch.write,
+            follow=self._follow,
+            restore=self._restore,
+            is_clean=lambda: is_saved(self.desk),
+        )
+
+    def _cores_limit(self, drone: Drone) -> int | None:
+        return self.cores_limit(drone)  # which may be set later
+
+    def moment(self) -> Moment:
+        """Return now, by both clocks."""
+        return Moment(self._clock(), self.core.now())
+
+    def _follow(self, batch: Batch) -> None:
+        told = follow(self.desk, batch)
+        for type, message, drone, details in told.notes:
+            self.chronicle.note(type, message, drone=drone, details=details)
+        for tells, subjects in ((self.on_session_completed, told.completed), (self.on_grounded, told.grounded)):
+            self._tell(tells, subjects)
+
+    def _tell(self, tells: Sequence[Callable[[Any], None]], subjects: Sequence[Any]) -> None:
+        for tell in tells:
+            for subject in subjects:
+                try:
+                    tell(subject)
+                except Exception:  # what is on disk has happened, whatever a listener makes of it
+                    log.exception("build_swarm.listener_failed")
+
+    def _restore(self, batch: Batch) -> None:
+        at = self.moment()
+        self.core.database.read_now(lambda connection: memory.restore(self.desk, connection, batch, at))
+
+    async def settle(self) -> None:
+        """Return when all that was decided until now is on disk. :raises StorageFailed: nothing of it has happened."""
+        if not self._journal.is_settled:
+            await self._journal.settle()
 
     # ------------------------------------------------------------ what drones say
 
@@ -88,31 +142,111 @@ class Swarm:
         A known name with a new id is a machine that was installed again: it takes the name, and what was set for it,
         over; what the old one held is free.
 
+        :raises BadInput: it has no id or name, or one that is too long.
         :raises TooLarge: no further drone can be known.
         """
-        raise NotImplementedError
+        if not (0 < len(beat.drone_id) <= NAME_MAX_CHARS and 0 < len(beat.name) <= NAME_MAX_CHARS):
+            raise BadInput(f"a drone has an id and a name of 1 to {NAME_MAX_CHARS} characters")
+        at, desk = self.moment(), self.desk
+        known = desk.fleet.by_id.get(beat.drone_id)
+        if known is None:
+            drone, is_changed = reporting.introduce(desk, beat, at), True
+        else:
+            drone = known
+            is_changed = reporting.hear(desk, drone, at)
+            if drone.name != beat.name and beat.name not in desk.fleet.by_name:
+                desk.fleet.rename(drone, beat.name)
+                is_changed = True
+            describe(drone, beat)
+        stop, is_given = reporting.follow_task(desk, drone, at)
+        if is_changed or is_given:
+            await self.settle()
+        if stop is not None:
+            self._note_stale(drone, stop.package, stop.reason, stop.reassigned_to)
+        return Registered(drone=drone, is_new=known is None, revoke=_told_once(drone), stop_work=stop)
 
     async def work(self, drone: str) -> Work:
         """Give a drone (by id or name) something to build: what it holds already, else what it can build.
 
         A drone that is not known gets nothing, and leaves no trace.
         """
-        raise NotImplementedError
+        for _ in range(TRIES):
+            desk, at = self.desk, self.moment()
+            found = desk.fleet.find(drone)
+            if found is None:
+                return Work(package=None, reason="unknown drone: it has to register first")
+            is_changed = reporting.hear(desk, found, at)
+            found.asked_us = at.us
+            reason, tree = standstill(desk, found, at), tree_wanted(desk, found)
+            if not reason and not tree and not found.assigned:
+                hand_out(desk, found, at)
+            package = None if reason or tree or not found.assigned else found.assigned[0]
+            if is_changed or not self._journal.is_settled:
+                await self.settle()
+            if package is None or (package in found.assigned and package.state is PackageState.DELEGATED):
+                sync = tree if tree and not reason else None
+                nothing = "nothing waits that this drone can build" if package is None else ""
+                return Work(package=package, revoke=_told_once(found), sync_timestamp=sync, reason=reason or nothing)
+        raise Busy("what was given out was taken away again, several times")
 
     async def complete(self, report: Report) -> Completed:
         """Take a report: it counts when the package is delegated to exactly this drone, and then once."""
-        raise NotImplementedError
+        desk, at = self.desk, self.moment()
+        drone = desk.fleet.find(report.drone)
+        package = None if drone is None else reporting.held(drone, report.atom)
+        if drone is None or package is None:
+            return await self._stale(drone, report)
+        if reporting.hear(desk, drone, at):
+            desk.fleet.save(drone)
+        report = self._checked(report, package, drone)
+        reporting.take_report(desk, drone, package, report, at)
+        await self.settle()
+        return Completed(accepted=True, package=package, outcome=report.outcome)
+
+    def _checked(self, report: Report, package: Package, drone: Drone) -> Report:
+        """A success without its binary is none."""
+        if report.outcome != Outcome.SUCCESS or self.binary_check is None:
+            return report
+        problem = self.binary_check(package, drone)
+        if problem is None:
+            return report
+        return Report(
+            drone=report.drone,
+            atom=report.atom,
+            outcome=Outcome.MISSING_BINARY,
+            duration_s=report.duration_s,
+            error=problem,
+        )
+
+    async def _stale(self, drone: Drone | None, report: Report) -> Completed:
+        await self.settle()  # what makes it stale must not be undone afterwards
+        reason, holder = reporting.why_stale(self.desk, drone, report.atom)
+        if drone is not None:
+            reporting.hear(self.desk, drone, self.moment())
+            self._note_stale(drone, report.atom, reason, holder)
+        return Completed(accepted=False, is_stale=True, reason=reason, reassigned_to=holder)
+
+    def _note_stale(self, drone: Drone, package: str, reason: str, reassigned_to: str | None) -> None:
+        details = {"drone_id": drone.drone_id, "package": package, "reason": reason, "reassigned_to": reassigned_to}
+        self.chronicle.note(
+            "stale", f"{drone.name} works on {package[:255]} for nothing: {reason}", drone=drone.name, details=details
+        )
 
     # ------------------------------------------------------------ what operators do
 
     async def queue(self, request: QueueRequest) -> Queued:
         """Queue packages, in the active session or a new one.
 
+        A package that is blocked is needed again; one that waits or is being built is skipped.
+
         :raises BadInput: an atom is none, or no atom is given.
         :raises Conflict: another session than the one that is named is active.
         :raises TooLarge: the queue is full; nothing of the request is queued.
         """
-        raise NotImplementedError
+        wanted = await read_request(request, self.tree)
+        queued = enqueue(self.desk, request, wanted, self.moment())
+        await self.settle()
+        return queued
 
     async def control(self, action: str, *, package: str = "", drone: str = "", by: str = "") -> Controlled:
         """Do one of `CONTROLS`.
@@ -120,97 +254,42 @@ class Swarm:
         :raises BadInput: no such action, or it needs a package.
         :raises NotFound: there is no such package or drone.
         """
-        raise NotImplementedError
+        done = control(self.desk, Order(action=action, package=package, drone=drone, at=self.moment()))
+        details = {"action": action, "affected": done.affected, "package": package or None, "by": by or None}
+        self.desk.told.notes.append(("control", done.message, "", details))
+        await self.settle()
+        return done
 
     async def pause_drone(self, drone: str, paused: bool, *, by: str = "") -> Drone:
         """Give a drone (by id or name) no further work, or give it work again. :raises NotFound: no such drone."""
-        raise NotImplementedError
+        found = self.drone(drone)
+        found.paused = paused
+        self.desk.fleet.save(found)
+        said = f"{found.name} {'paused' if paused else 'resumed'}"
+        self.desk.note("control", said, drone=found.name, drone_id=found.drone_id, paused=paused, by=by)
+        await self.settle()
+        return found
 
     async def delete_drone(self, drone: str, *, by: str = "") -> Drone:
         """Forget a drone; what it holds is free, its history stays. :raises NotFound: no such drone."""
-        raise NotImplementedError
+        found = self.drone(drone)
+        freed = self.desk.free_all(found, reason="the drone was deleted")
+        self.desk.fleet.delete(found)
+        told = [package.atom for package in freed]
+        said = f"{found.name} deleted"
+        self.desk.note("control", said, drone=found.name, drone_id=found.drone_id, reclaimed=told, by=by)
+        await self.settle()
+        return found
 
     async def set_drone_type(self, drone: str, drone_type: DroneType, *, by: str = "") -> Drone:
         """Set what kind of machine a drone is. :raises NotFound: no such drone."""
-        raise NotImplementedError
-
-    # ------------------------------------------------------------ reading
-
-    @property
-    def revision(self) -> int:
-        """Rises with every visible change of anything."""
-        raise NotImplementedError
-
-    @property
-    def is_paused(self) -> bool:
-        """Whether nobody is given work."""
-        raise NotImplementedError
-
-    @property
-    def expected_timestamp(self) -> str:
-        """The Portage tree that drones must have; empty: any."""
-        raise NotImplementedError
-
-    def drone(self, name_or_id: str) -> Drone:
-        """Return a drone. :raises NotFound: there is none."""
-        raise NotImplementedError
-
-    def find_drone(self, name_or_id: str) -> Drone | None:
-        """Return a drone, or ``None``."""
-        raise NotImplementedError
-
-    def drones(self, *, offline: bool = True) -> list[Drone]:
-        """Return the drones by name, those that are offline only when asked for."""
-        raise NotImplementedError
-
-    def package(self, package_id: int) -> Package | None:
-        """Return a package of the queue."""
-        raise NotImplementedError
-
-    def packages(self, *, states: Collection[PackageState] | None = None, session: str | None = None) -> list[Package]:
-        """Return packages: delegated, needed, blocked, failed, received, each in the order of queueing.
-
-        In memory are all that are not final, and all of the active session, or of the last one when none is.
-
-        :param session: an id; ``None``: of the active session when there is one, else all.
-        """
-        raise NotImplementedError
-
-    def sessions(self, limit: int = 50) -> list[Session]:
-        """Return the newest sessions, newest first."""
-        raise NotImplementedError
-
-    def session(self, session_id: str) -> Session:
-        """Return a session. :raises NotFound: there is none."""
-        raise NotImplementedError
-
-    def active_session(self) -> Session | None:
-        """Return the one session that is being built."""
-        raise NotImplementedError
-
-    def status(self) -> Figures:
-        """Return the swarm at a glance."""
-        raise NotImplementedError
-
-    def progress(self, package: Package) -> Progress | None:
-        """Return how far a package is; ``None`` when nobody holds it."""
-        raise NotImplementedError
-
-    def eta_s(self, session: Session) -> float | None:
-        """Return after how many seconds a session is likely done; ``None``: nothing tells."""
-        raise NotImplementedError
-
-    def timing(self, session_id: str | None = None) -> Timing:
-        """Return the builds of the active session (by its id), or of all history, in figures."""
-        raise NotImplementedError
-
-    def build_statistics(self) -> BuildStatistics:
-        """Return all of history in figures."""
-        raise NotImplementedError
-
-    def why(self, package: Package) -> str:
-        """Return, in a sentence, why a package is not being built; empty when it is, or has ended well."""
-        raise NotImplementedError
+        found = self.drone(drone)
+        found.drone_type = drone_type
+        self.desk.fleet.save(found)
+        said = f"{found.name} is {drone_type.value}"
+        self.desk.note("control", said, drone=found.name, drone_id=found.drone_id, drone_type=drone_type.value, by=by)
+        await self.settle()
+        return found
 
     async def builds(
         self,
@@ -228,14 +307,96 @@ class Swarm:
         :param drone: id or name.
         :param before: only builds with a smaller id; 0: all.
         """
-        raise NotImplementedError
+        known = self.find_drone(drone) if drone else None
+        return await self.core.database.read(
+            lambda connection: queue_store.builds(
+                connection,
+                limit=max(0, min(limit, 2**31)),
+                status=status,
+                drone_ids={drone} if known is None else {drone, known.drone_id},
+                drone_name=drone,
+                session_id=session,
+                atom=package and atoms.recognised(package),
+                before=max(0, min(before, 2**63 - 1)),
+            )
+        )
 
     # ------------------------------------------------------------ the service
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Watch leases, silence, sessions and blocked packages; write behind what drones say of themselves."""
-        raise NotImplementedError
+        task_status.started()
+        next_tick = next_prune = trio.current_time()
+        try:
+            while True:
+                await self._guarded(self._step)
+                if trio.current_time() >= next_tick:
+                    next_tick = trio.current_time() + TICK_SECONDS
+                    await self._guarded(self.tick)
+                if trio.current_time() >= next_prune:
+                    next_prune = trio.current_time() + PRUNE_SECONDS
+                    await self._guarded(self.prune)
+                await trio.sleep(STEP_SECONDS)
+        finally:
+            with trio.move_on_after(GRACE_SECONDS, shield=True):
+                await self._guarded(self._step)
+                await self._guarded(self.write_heard)
+
+    async def _guarded(self, work: Callable[[], Any]) -> None:
+        """Do something; a disk that cannot be written now is tried again, and nothing is lost by it."""
+        try:
+            await work()
+        except (StorageFailed, Busy) as failure:
+            if not self._is_failing:
+                log.warning("build_swarm.cannot_write", problem=failure.message, hint=failure.hint)
+            self._is_failing = True
+        else:
+            self._is_failing = False
+
+    async def _step(self) -> None:
+        if self.revision != self._announced:
+            self._announced = self.revision
+            self.core.events.announce("swarm.changed", {"revision": self.revision}, source=self.core.name)
+        await self.settle()
+        await self.chronicle.write_behind()
 
     async def tick(self) -> None:
-        """Do what time has made due: offline drones, lost work, blocked packages, sessions, old events."""
-        raise NotImplementedError
+        """Do what time has made due: offline drones, lost work, blocked packages, sessions."""
+        pass_time(self.desk, self.moment())
+        await self.settle()
+        await self.write_heard()
+
+    async def write_heard(self) -> None:
+        """Store what drones have said of themselves since the last time."""
+        with put_aside(self.desk.fleet) as rows:
+            if rows:
+                await self.core.database.write(lambda connection: queue_store.put_heard(connection, rows))
+
+    async def prune(self) -> None:
+        """Delete events and sessions that are older than they are kept."""
+        now = self.core.now()
+        await self.chronicle.prune(now - int(self.settings.queue_events_days * DAY_US))
+        before = now - int(self.settings.queue_sessions_days * DAY_US)
+        shown = {package.session_id for package in self.desk.book.packages.values()}
+        old = [
+            session
+            for session in self.desk.book.sessions.values()
+            if session.completed_unix_us is not None
+            and session.completed_unix_us < before
+            and not session.is_active
+            and session.session_id not in shown
+        ]
+        if old:
+            ids = [session.session_id for session in old]
+            await self.core.database.write(lambda connection: queue_store.forget_sessions(connection, ids))
+            for session in old:
+                if not session.is_active:
+                    self.desk.book.sessions.pop(session.session_id, None)
+
+
+def _told_once(drone: Drone) -> tuple[str, ...]:
+    """Return what was taken from a drone since its last answer, and forget that it is to be told."""
+    if not drone.revoke:
+        return ()
+    told, drone.revoke = tuple(drone.revoke), []
+    return told
