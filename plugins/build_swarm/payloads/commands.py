@@ -1,7 +1,6 @@
 """``appliance swarm payload``: versions of payloads, and what drones have of them."""
 
 import argparse
-import base64
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +11,6 @@ from appliance.plugin import CommandApi
 ADMIN: Final = "/admin/api/payloads"
 OWN: Final = "/api/appliance/swarm/payloads"
 ROLLS: Final = "/api/appliance/swarm/payload-rolls"
-CONTENT_BYTES_MAX: Final = 64 * 2**20
 WAIT_SECONDS: Final = 20
 
 
@@ -88,21 +86,8 @@ def _list(api: CommandApi, asked: argparse.Namespace) -> None:
 
 
 def _add(api: CommandApi, asked: argparse.Namespace) -> None:
-    try:
-        with asked.file.open("rb") as file:
-            content = file.read(CONTENT_BYTES_MAX + 1)
-    except OSError as error:
-        raise api.fail(f"{asked.file} cannot be read: {error.strerror}") from error
-    if len(content) > CONTENT_BYTES_MAX:
-        raise api.fail(f"{asked.file} is larger than {CONTENT_BYTES_MAX} bytes")
-    body = {
-        "type": asked.payload_type,
-        "version": asked.version,
-        "content": base64.b64encode(content).decode(),
-        "description": asked.description,
-        "notes": asked.notes,
-    }
-    reply = api.post(ADMIN, body)
+    query = urlencode({"description": asked.description, "notes": asked.notes})
+    reply = api.upload(f"{OWN}/{_part(asked.payload_type)}/{_part(asked.version)}?{query}", asked.file)
     made = reply.json["version"]
     api.show(reply, f"{made['payload_type']} v{made['version']} is kept: sha256 {made['hash_hex']}")
 

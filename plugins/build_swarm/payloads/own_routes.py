@@ -105,11 +105,11 @@ async def roll(call: Call[None]) -> RollItem:
     return _item(call.path["roll_id"], found)
 
 
-@own.delete(f"{PAYLOADS}/{{payload_type}}/{{version}}", caller=KEYED, role=Role.OPERATOR)
+@own.delete(f"{PAYLOADS}/{{type}}/{{version}}", caller=KEYED, role=Role.OPERATOR)
 async def remove(call: Call[None]) -> dict[str, Any]:
     """Take away a version that no drone has."""
     state: SwarmState = call.state
-    payload_type = named_type(call.path["payload_type"])
+    payload_type = named_type(call.path["type"])
     kept = state.payloads.catalogue
     found = kept.get(payload_type, named_version(payload_type, call.path["version"]))
     await kept.remove(found)

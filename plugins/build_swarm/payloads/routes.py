@@ -1,6 +1,6 @@
 """The documented endpoints of payloads, on the admin surface."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
 from attrs import field, frozen
@@ -12,14 +12,17 @@ from .. import callers
 from ..state import SwarmState
 from ..surfaces import KEYED, admin
 from . import wire
+from .contents import Partial
 from .deploying import DeployFailed
 from .incoming import Body
-from .models import By, named_type, named_version
+from .models import By, NewVersion, named_type, named_version
 from .service import RollRequest
 
 PREFIX: Final = "/admin/api/payloads"
 UPLOAD_BYTES: Final = 96 * 2**20
 """Of a body: base64 of the largest content, in lines."""
+WORK: Final[Mapping[str, Any]] = {"caller": KEYED, "role": Role.OPERATOR, "waits": True, "audit": False}
+"""Of endpoints that work on drones: the deploy log and the audit log are told by who does the work."""
 
 
 @frozen(kw_only=True)
@@ -45,22 +48,27 @@ async def add(call: Call[AsyncIterator[bytes]]) -> dict[str, Any]:
     The body may come in any order of fields and of any size up to 64 MiB of content, which goes to disk as it comes.
     """
     state: SwarmState = call.state
-    kept = state.payloads.catalogue
     body = Body("content")
-    async with kept.incoming() as written:
+    async with state.payloads.catalogue.incoming() as written:
         async for chunk in call.body:
             await written.write(body.feed(chunk))
         rest = body.finish()
         new = wire.read_new(rest, callers.who(call.caller))
         if not body.is_found:
             raise wire.no_content()
-        added = await kept.add(new, written)
-    if added.is_new:
-        detail = {"version": added.version.version, "sha256": added.version.sha256}
-        state.core.audit.record_soon(
-            "swarm.payload.add", object=added.version.payload_type, detail=detail, **asked_by(call, "").who
-        )
-    return {"status": "ok", "version": wire.version(added.version, kept.content(added.version))}
+        return await added(call, new, written)
+
+
+async def added(call: Call[Any], new: NewVersion, written: Partial) -> dict[str, Any]:
+    """Keep an upload as a version, and render that."""
+    state: SwarmState = call.state
+    kept = state.payloads.catalogue
+    made = await kept.add(new, written)
+    if made.is_new:
+        detail = {"version": made.version.version, "sha256": made.version.sha256}
+        who = asked_by(call, None).who
+        state.core.audit.record_soon("swarm.payload.add", object=made.version.payload_type, detail=detail, **who)
+    return {"status": "ok", "version": wire.version(made.version, kept.content(made.version))}
 
 
 @admin.get(f"{PREFIX}/status", caller=KEYED)
@@ -95,12 +103,9 @@ async def deploy_log(call: Call[None]) -> dict[str, Any]:
 
 @admin.post(
     f"{PREFIX}/{{type}}/{{version}}/deploy",
-    caller=KEYED,
-    role=Role.OPERATOR,
+    **WORK,
     body=wire.Deploy,
     decode=wire.deploy_body,
-    waits=True,
-    audit=False,
 )
 async def deploy(call: Call[wire.Deploy]) -> Any:
     """Put a version on one drone; a failure leaves what the drone had. It goes on when the caller hangs up."""
@@ -118,12 +123,9 @@ async def deploy(call: Call[wire.Deploy]) -> Any:
 
 @admin.post(
     f"{PREFIX}/{{type}}/{{version}}/rolling-deploy",
-    caller=KEYED,
-    role=Role.OPERATOR,
+    **WORK,
     body=wire.RollingDeploy,
     decode=wire.rolling_body,
-    waits=True,
-    audit=False,
 )
 async def rolling_deploy(call: Call[wire.RollingDeploy]) -> dict[str, Any]:
     """Put a version on many drones, one after the other: those named, else every approved one that lacks it.
@@ -149,12 +151,9 @@ async def rolling_deploy(call: Call[wire.RollingDeploy]) -> dict[str, Any]:
 
 @admin.post(
     f"{PREFIX}/{{type}}/verify",
-    caller=KEYED,
-    role=Role.OPERATOR,
+    **WORK,
     body=wire.Verify,
     decode=wire.verify_body,
-    waits=True,
-    audit=False,
 )
 async def verify(call: Call[wire.Verify]) -> dict[str, Any]:
     """Compare what a drone has of a payload with what was deployed to it last, else with the newest version."""
