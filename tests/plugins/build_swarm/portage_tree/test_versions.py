@@ -41,7 +41,8 @@ def test_versions_rise_in_the_order_of_the_specification() -> None:
     for low, high in pairwise(RISING):
         assert compare(low, high) < 0, (low, high)
         assert compare(high, low) > 0, (low, high)
-    assert sorted(RISING[::-1], key=versions.order) == RISING
+    falling = tuple(reversed(RISING))
+    assert sorted(falling, key=versions.order) == RISING
 
 
 @pytest.mark.parametrize(("one", "other"), EQUAL)
