@@ -23,7 +23,7 @@ export async function swarmFrame(tab, title) {
   const facts = el("p", { class: "facts" });
   const actions = el("div", { class: "end buttons" });
   const content = el("div", { class: "swarm" });
-  content.hidden = true;
+  content.hidden = actions.hidden = true;
   const links = TABS.map(([name, rest, label]) => el("li", {}, el("a", { href: swarmPage(rest), "aria-current": name === tab ? "page" : null }, label)));
   main.append(el("nav", { class: "tabs", "aria-label": "Build swarm" }, el("ul", {}, links)),
     el("div", { class: "page-head" }, el("div", {}, beside, facts), actions), said.root, trouble, content);
@@ -34,7 +34,7 @@ export async function swarmFrame(tab, title) {
     mayAct: mayOperate(person),
     live() {
       isGone = false;
-      content.hidden = false;
+      content.hidden = actions.hidden = false;
       trouble.replaceChildren();
       setLive("ok", "live");
     },

@@ -3,7 +3,7 @@
 import { ask } from "./api.js";
 import { attribute, el, facts, notice, text } from "./dom.js";
 import { bytes, dateTime, known, plural } from "./format.js";
-import { field, selectField } from "./forms.js";
+import { field, selectField, tickField } from "./forms.js";
 import { poll } from "./poll.js";
 import { copyable } from "./secret.js";
 import { formDialog, longTable, rowButton, stateCell, twoLines } from "./sharing_parts.js";
@@ -12,39 +12,41 @@ import { card, send, swarmFrame } from "./swarm_parts.js";
 import { swarmPath } from "./swarm_words.js";
 
 const EVERY_MS = 5000;
-const STATES = { staging: "warning", released: "ok", active: "ok", archived: "" };
-const STAGING = "staging";
+const STATES = { new: ["warning", "not promoted"], current: ["ok", "installed from"], superseded: ["", "kept"], archived: ["", "archived"] };
+const STAGED_ROWS = 50;
+const STAGED_ROWS_MAX = 1000;
 const DIFF_SHOWN = 200;
 
 const page = await swarmFrame("releases", "Releases");
 const changed = () => reading.now();
 let releases = [];
-let staging = null;
+let binhost = null;
+let staged = [];
 
 const path = (version, rest = "") => swarmPath(`/releases/${encodeURIComponent(version)}${rest}`);
-const isActive = (release) => release.status === "active" || release.status === "released";
+const isCurrent = (release) => release.state === "current";
 
 // --- what can be done ---
 
 function createDialog() {
   const version = field("Version", { autocomplete: "off", autocapitalize: "none", spellcheck: "false", maxlength: 64, pattern: "[A-Za-z0-9._+\\-]{1,64}", placeholder: "empty: the date of today" });
-  const name = field("Name", { autocomplete: "off", maxlength: 200, placeholder: "may be empty" });
   const notes = field("Notes", { rows: 3, maxlength: 2000, placeholder: "may be empty" }, "textarea");
+  const promote = tickField("Promote it: hosts install from it at once");
   formDialog("Create a release", "Create", [
-    el("p", {}, staging ? `All that is in staging becomes a release: ${plural(staging.packages, "package")}, ${bytes(staging.size_bytes)}. Nothing is installed from it before it is promoted.` : "All that is in staging becomes a release."),
-    version.root, name.root, notes.root,
+    el("p", {}, `All that is staged becomes a release: ${plural(binhost.staged_packages, "package")}, ${bytes(binhost.staged_bytes)}.`),
+    version.root, notes.root, promote.root,
   ], {
-    byName: { version, name, notes },
+    byName: { version, notes },
     check() {
       const isRight = version.input.validity.valid;
       version.fail(isRight ? "" : "Letters, digits and . _ + -, at most 64.");
       if (!isRight) return null;
-      return Object.fromEntries([["version", version], ["name", name], ["notes", notes]].map(([key, one]) => [key, one.value.trim()]).filter(([, value]) => value));
+      return { version: version.value.trim(), notes: notes.value.trim(), promote: promote.input.checked };
     },
     async send(body, dialog) {
       const made = await send(swarmPath("/releases"), body);
       dialog.close();
-      page.said.say(notice("ok", `Release ${(made.release ?? made).version} is made. Promote it to have it installed.`));
+      page.said.say(notice("ok", isCurrent(made) ? `Release ${made.version} is made, and what is installed from now on.` : `Release ${made.version} is made. Promote it to have it installed.`));
       await changed();
     },
   });
@@ -70,8 +72,8 @@ function releaseButtons(first) {
     nodes: buttons.map(([button]) => button),
     update(one) {
       release = one;
-      for (const button of [promote, archive, forget]) button.hidden = isActive(one);
-      if (one.status === "archived") archive.hidden = true;
+      for (const button of [promote, archive, forget]) button.hidden = isCurrent(one);
+      if (one.state === "archived") archive.hidden = true;
       for (const [button, verb] of buttons) attribute(button, "aria-label", `${verb} release ${one.version}`);
     },
   };
@@ -79,7 +81,7 @@ function releaseButtons(first) {
 
 async function rollBack() {
   if (!(await confirmed("Roll back?", "The release that was promoted before the present one is what is installed from now on.", "Roll back"))) return;
-  await page.act(() => send(swarmPath("/releases/rollback")), (answer) => answer.message || `Rolled back to ${(answer.release ?? answer).version ?? answer.rolled_back_to}.`);
+  await page.act(() => send(swarmPath("/releases/rollback")), ({ version }) => `Release ${version} is what is installed from now on.`);
   await changed();
 }
 
@@ -91,7 +93,7 @@ function diffCard() {
   const state = el("p", { class: "small muted", role: "status" });
   const lists = el("div", { class: "diff" });
   const go = el("button", { type: "button", on: { click: compare } }, "Compare");
-  const words = (one) => (typeof one === "string" ? one : [one.package ?? one.cpv ?? one.name, [one.from ?? one.old, one.to ?? one.new].filter(Boolean).join(" becomes ")].filter(Boolean).join(": "));
+  const words = (one) => (typeof one === "string" ? one : `${one.package}: ${one.before.join(", ")} becomes ${one.after.join(", ")}`);
   function part(title, items) {
     const more = items.length - DIFF_SHOWN;
     return el("section", { "aria-label": title }, el("h3", { class: "small" }, `${title}: ${items.length}`), el("ul", {}, items.slice(0, DIFF_SHOWN).map((one) => el("li", {}, words(one)))), more > 0 ? el("p", { class: "muted small" }, `and ${more} more`) : null);
@@ -99,8 +101,8 @@ function diffCard() {
   async function compare() {
     text(state, "comparing");
     lists.replaceChildren();
-    const answer = await page.act(() => ask(swarmPath("/releases/diff", { from: from.select.value, to: to.select.value })), () => "");
-    text(state, answer ? `${from.select.value} to ${to.select.value}` : "");
+    const answer = await page.act(() => ask(swarmPath("/releases/diff", { before: from.select.value, after: to.select.value })), () => "");
+    text(state, answer ? `${answer.before} to ${answer.after}: ${plural(answer.unchanged_count, "package")} the same` : "");
     if (answer) lists.replaceChildren(part("Added", answer.added), part("Removed", answer.removed), part("Changed", answer.changed));
   }
   const root = card("What differs", {}, el("div", { class: "filters" }, from.root, to.root, go), state, lists);
@@ -124,31 +126,63 @@ function diffCard() {
 // --- the page ---
 
 const list = longTable("Releases", [
-  ["Release", twoLines((one) => [one.version, [one.name, one.notes].filter(Boolean).join("; ")], { strong: true })],
-  ["State", stateCell((one) => [STATES[one.status] ?? "", isActive(one) ? "installed from" : one.status])],
+  ["Release", twoLines((one) => [one.version, one.notes], { strong: true })],
+  ["State", stateCell((one) => STATES[one.state] ?? ["", one.state])],
   ["Packages", twoLines((one) => [String(one.packages), known(one.size_bytes) ? bytes(one.size_bytes) : ""])],
   ["Made", twoLines((one) => [dateTime(one.created_unix_s), one.created_by ? `by ${one.created_by}` : ""])],
   ["Promoted", (one) => (known(one.promoted_unix_s) ? dateTime(one.promoted_unix_s) : "never")],
 ], (one) => one.version, page.mayAct ? releaseButtons : null);
+/** Take a package out of the staging area. */
+function stagedButtons(first) {
+  let binary = first;
+  const remove = rowButton("Remove", "", async () => {
+    if (!(await confirmed(`Remove ${binary.cpv}?`, "It is not staged any more; releases that have it keep it.", "Remove"))) return;
+    await page.act(() => ask(`/api/appliance/binhost/staging/${binary.path.split("/").map(encodeURIComponent).join("/")}`, { method: "DELETE" }), () => `${binary.cpv} is not staged any more.`);
+    await changed();
+  }, true);
+  return {
+    nodes: [remove],
+    update(one) {
+      binary = one;
+      attribute(remove, "aria-label", `Remove ${one.path}`);
+    },
+  };
+}
+
+const stagedList = longTable("Staged packages", [
+  ["Package", twoLines((one) => [one.cpv, one.path])],
+  ["Size", (one) => bytes(one.size_bytes)],
+  ["Sent", twoLines((one) => [dateTime(one.uploaded_unix_s), one.uploaded_by ? `by ${one.uploaded_by}` : ""])],
+  ["Signed", (one) => (one.is_signed ? "yes" : "no")],
+], (one) => one.path, page.mayAct ? stagedButtons : null);
+let stagedRows = STAGED_ROWS;
+const moreStaged = el("div", { class: "more-rows" }, el("button", { type: "button", on: { click: () => { stagedRows = Math.min(STAGED_ROWS_MAX, stagedRows + STAGED_ROWS); changed(); } } }, `Show ${STAGED_ROWS} more`));
+const problem = notice("critical");
 const create = el("button", { type: "button", class: "primary", on: { click: createDialog } }, "Create a release");
 const back = el("button", { type: "button", class: "danger", on: { click: rollBack } }, "Roll back");
 const diff = diffCard();
-const use = card("Install from here", {}, el("p", {}, "On a Gentoo host, in /etc/portage/binrepos.conf:"), copyable("binrepos.conf", `[appliance]\nsync-uri = ${location.origin}/api/appliance/binhost/release`));
+const use = card("Install from here", {}, el("p", {}, "On a Gentoo host, in /etc/portage/binrepos.conf:"), copyable("binrepos.conf", `[appliance]\nsync-uri = ${location.origin}/api/appliance/binhost/current`));
 if (page.mayAct) page.actions.append(back, create);
-page.content.append(card("Releases", {}, list.root), diff.root, use);
+problem.hidden = true;
+page.content.append(problem, card("Releases", {}, list.root), card("Staged", {}, stagedList.root, moreStaged), diff.root, use);
 
 function show() {
   list.show(releases, "There is none. What drones upload waits in staging until somebody creates a release.");
   back.hidden = releases.filter((one) => known(one.promoted_unix_s)).length < 2;
-  create.disabled = !staging?.packages;
-  facts(page.facts, [staging && `in staging: ${plural(staging.packages, "package")}, ${bytes(staging.size_bytes)}`]);
-  diff.show([...(staging?.packages ? [STAGING] : []), ...releases.map((one) => one.version)]);
+  create.hidden = !binhost.staged_packages;
+  stagedList.show(staged, "Nothing is staged.");
+  moreStaged.hidden = staged.length >= binhost.staged_packages;
+  facts(page.facts, [`${plural(binhost.staged_packages, "package")} staged, ${bytes(binhost.staged_bytes)}`, `${bytes(binhost.used_bytes)} used${known(binhost.bytes_max) ? ` of ${bytes(binhost.bytes_max)}` : ""}, ${bytes(binhost.free_bytes)} free`]);
+  problem.hidden = !binhost.problem;
+  text(problem, binhost.problem ?? "");
+  diff.show(releases.map((one) => one.version));
 }
 
 async function read() {
-  const [found, waiting] = await Promise.all([ask(swarmPath("/releases")), ask(swarmPath("/staging"))]);
+  const [found, whole, waiting] = await Promise.all([ask(swarmPath("/releases")), ask(swarmPath("/binhost")), ask(swarmPath("/staging", { limit: stagedRows }))]);
   releases = found.items;
-  staging = waiting;
+  binhost = whole;
+  staged = waiting.items;
   show();
   page.live();
 }

@@ -48,7 +48,7 @@ page.actions.append(el("a", { class: "button", href: dronePage(name) }, "Drone")
 page.content.append(refused, place, help, aloud.root);
 reconnect.hidden = true;
 paste.hidden = !navigator.clipboard?.readText;
-page.content.hidden = false;
+page.content.hidden = page.actions.hidden = false;
 
 function style(property) {
   return getComputedStyle(document.documentElement).getPropertyValue(property).trim();
