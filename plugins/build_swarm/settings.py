@@ -4,6 +4,7 @@ from attrs import frozen
 
 from .binhost_settings import BinhostSettings
 from .build_logs.settings import LogSettings
+from .local.settings import LocalSettings
 from .payloads.settings import PayloadSettings
 from .portage_tree.settings import TreeSettings
 from .public_settings import PublicSettings
@@ -19,6 +20,7 @@ class SwarmSettings(
     RecordsSettings,
     LogSettings,
     TreeSettings,
+    LocalSettings,
     PayloadSettings,
     SshSettings,
     BinhostSettings,

@@ -11,6 +11,7 @@ from . import (
     healing_routes,
     overview,
     own_page_routes,
+    own_routes,
     ping_routes,
     profile_routes,
     provision_routes,
@@ -26,6 +27,8 @@ from .binhost import own_routes as binhost_own_routes
 from .binhost import setup as binhost_setup
 from .build_logs import routes as log_routes
 from .build_logs.service import BuildLogs
+from .local.service import LocalDrone, runs_as_us
+from .drone_configs import DroneConfigs
 from .payloads import own_routes as payload_own_routes
 from .payloads import page_routes as payload_page_routes
 from .payloads import routes as payload_routes
@@ -49,6 +52,7 @@ DECLARED = (
     healing_routes,
     log_routes,
     own_page_routes,
+    own_routes,
     payload_own_routes,
     payload_page_routes,
     payload_routes,
@@ -70,7 +74,10 @@ def build(core: Core) -> Parts:
     binhost = binhost_setup.build(core, core.settings, swarm)
     build_logs = BuildLogs(core, core.settings)
     payloads = payload_setup.build(core, core.settings, swarm, ssh_parts.approvals, ssh_parts.ssh)
+    drone_configs = DroneConfigs(core)
+    swarm.cores_limit = drone_configs.cores_limit
     records = records_of(core, core.settings, swarm)
+    local = LocalDrone.where_it_can_be(core, core.settings, swarm, binhost, build_logs)
     state = SwarmState(
         core=core,
         settings=core.settings,
@@ -78,6 +85,7 @@ def build(core: Core) -> Parts:
         ssh_parts=ssh_parts,
         binhost=binhost,
         build_logs=build_logs,
+        drone_configs=drone_configs,
         payloads=payloads,
         records=records,
         views=Views(swarm, core.now),
@@ -85,7 +93,9 @@ def build(core: Core) -> Parts:
     )
     return Parts(
         surfaces=[surfaces.public.bind(state), surfaces.admin.bind(state), surfaces.own.bind(state)],
-        services=[swarm, *ssh_parts.services, binhost, build_logs, payloads.work, *records.services],
+        services=[swarm, *ssh_parts.services, binhost, build_logs, payloads.work, *records.services, *local],
+        readiness=[one.readiness for one in local],
+        runs_as_us=runs_as_us(core.settings, core),
         panels=[overview.panel(swarm)],
         prometheus=[binhost_setup.section(binhost)],
     )

@@ -157,7 +157,7 @@ def options_of(asked: argparse.Namespace) -> Options:
         sync_argv=_argv("--sync-command", asked.sync_command, least=0),
         environment=environment,
         state_dir=Path(asked.state_dir or _state_dir()).absolute(),
-        pkgdir=Path(asked.pkgdir or environment.get("PKGDIR") or _pkgdir()).absolute(),
+        pkgdir=Path(asked.pkgdir or environment.get("PKGDIR") or packages_folder()).absolute(),
         tree=Path(asked.tree).absolute() if asked.tree else host.TREE,
         cores=asked.cores if asked.cores > 0 else len(os.sched_getaffinity(0)),
         ram_gb=host.ram_gb(),
@@ -197,18 +197,18 @@ def _state_dir() -> str:
     return os.path.join(base, "appliance-drone")
 
 
-def _pkgdir() -> str:
-    """Ask Portage where it puts binary packages."""
+def packages_folder() -> Path:
+    """Ask Portage where it puts binary packages; blocks for as long as that takes."""
     program = shutil.which("portageq", path=PATHS)
     if program is None:
-        return PKGDIR
+        return Path(PKGDIR)
     command = [program, "envvar", "PKGDIR"]
     try:
         done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=ASK_SECONDS)
     except (OSError, subprocess.SubprocessError):
-        return PKGDIR
+        return Path(PKGDIR)
     said = done.stdout.strip()
-    return said if said.startswith("/") else PKGDIR
+    return Path(said if said.startswith("/") else PKGDIR)
 
 
 def token_of(api: CommandApi, file: str) -> str:

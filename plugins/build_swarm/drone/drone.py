@@ -90,7 +90,7 @@ class Drone:
         waits = Waits(1.0, min(self.options.heartbeat_seconds, self.options.retry_seconds))
         while True:
             try:
-                self.obey(await self.server.register(self._about()))
+                self.obey(await self.server.register(self.about()))
             except (Unreachable, Refused) as error:
                 self._lost(error)
                 wait = waits.next()
@@ -103,7 +103,8 @@ class Drone:
                 await self._beat_now.wait()
             self._beat_now = trio.Event()
 
-    def _about(self) -> Mapping[str, Any]:
+    def about(self) -> Mapping[str, Any]:
+        """Return the heartbeat as it would be now."""
         options, owed = self.options, self._owed
         capabilities = {"cores": options.cores, "ram_gb": options.ram_gb, "auto_reboot": options.auto_reboot}
         timestamp = portage_timestamp(options.tree)
