@@ -27,8 +27,8 @@ from .binhost import own_routes as binhost_own_routes
 from .binhost import setup as binhost_setup
 from .build_logs import routes as log_routes
 from .build_logs.service import BuildLogs
-from .local.service import LocalDrone, runs_as_us
 from .drone_configs import DroneConfigs
+from .local.service import LocalDrone, runs_as_us
 from .payloads import own_routes as payload_own_routes
 from .payloads import page_routes as payload_page_routes
 from .payloads import routes as payload_routes

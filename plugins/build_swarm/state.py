@@ -7,6 +7,7 @@ from appliance.plugin import Core
 from .approval import Approvals
 from .binhost.binhost import Binhost
 from .build_logs.service import BuildLogs
+from .drone_configs import DroneConfigs
 from .healing import Healing
 from .payloads.service import Payloads
 from .probing import Prober
@@ -33,6 +34,8 @@ class SwarmState:
     """What drones have built, as staging area and releases."""
     build_logs: BuildLogs
     """The output of builds."""
+    drone_configs: DroneConfigs
+    """What operators set for single drones."""
     payloads: Payloads
     """What runs on drones, as versions kept here."""
     records: Records
