@@ -1,7 +1,7 @@
 """Queueing: atoms become packages of the active session, or of a new one."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -27,7 +27,14 @@ PRIORITY_MAX = 1_000_000
 
 
 class Tree(Protocol):
-    """A Portage tree, as the queue uses it."""
+    """A Portage tree, as the queue uses it: `prepare` reads files in a thread, the others only what it found."""
+
+    async def prepare(self, atoms: Sequence[str], queued: Collection[str]) -> None:
+        """Look up what is to be queued, in bounded time; awaited before the other two are asked.
+
+        :param queued: what is still to be built already: what ``atoms`` may wait for besides each other.
+        """
+        ...
 
     def expand(self, atom: str) -> str:
         """Return the atom with the version that would be built; as it is when it has one or nothing is known."""
@@ -56,9 +63,12 @@ def wait_name(atom: str) -> str:
     return normal if is_exact else atoms.key(normal)
 
 
-async def read_request(request: QueueRequest, tree: Tree | None) -> list[Wanted]:
+async def read_request(
+    request: QueueRequest, tree: Tree | None, *, queued: Callable[[], Collection[str]] = tuple
+) -> list[Wanted]:
     """Check a request, and ask the tree for versions and dependencies.
 
+    :param queued: returns the atoms that are still to be built; asked where there is a tree.
     :raises BadInput: an atom is none, or something is out of bounds.
     """
     if not request.atoms:
@@ -70,6 +80,8 @@ async def read_request(request: QueueRequest, tree: Tree | None) -> list[Wanted]
     if abs(request.priority) > PRIORITY_MAX:
         raise BadInput(f"a priority is from -{PRIORITY_MAX} to {PRIORITY_MAX}", field="priority")
     given = {atoms.normalised(atom): names for atom, names in request.waits_for.items()}
+    if tree is not None:
+        await tree.prepare([atoms.normalised(text) for text in request.atoms], queued())
     found: list[Wanted] = []
     for start in range(0, len(request.atoms), TREE_AT_ONCE):
         found += [_wanted(text, given, tree) for text in request.atoms[start : start + TREE_AT_ONCE]]

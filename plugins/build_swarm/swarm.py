@@ -24,6 +24,7 @@ from .reading import Reading
 from .rules import DAY_US, Moment
 from .saving import follow, is_saved, put_aside, take
 from .states import (
+    OPEN,
     Build,
     Completed,
     Controlled,
@@ -243,7 +244,9 @@ class Swarm(Reading):
         :raises Conflict: another session than the one that is named is active.
         :raises TooLarge: the queue is full; nothing of the request is queued.
         """
-        wanted = await read_request(request, self.tree)
+        wanted = await read_request(
+            request, self.tree, queued=lambda: [package.atom for package in self.packages(states=OPEN)]
+        )
         queued = enqueue(self.desk, request, wanted, self.moment())
         await self.settle()
         return queued
