@@ -24,8 +24,10 @@ if [ -e "$1" ] || [ -L "$1" ]; then cp -a "$1" "$2"; echo kept; else echo none; 
 """
 """Links, modes and times are kept as they are, so that one rename brings everything back."""
 _BACK: Final = """set -eu
+rm -f "${1%/*}/".appliance.????????*
 if [ "$3" = kept ]; then mv -f "$2" "$1"; else rm -f "$1"; fi
 """
+"""A copy that our side has given up may still be going on there: without its temporary files it comes to no end."""
 _RESTART: Final = """
 if command -v rc-service >/dev/null 2>&1; then exec rc-service "$1" restart; fi
 if command -v systemctl >/dev/null 2>&1; then exec systemctl restart "$1"; fi

@@ -97,6 +97,18 @@ async def test_deploy_that_fails_leaves_the_file_that_was_there_bit_for_bit(tmp_
         assert box.notes[-1][1].startswith("deploy of drone_binary v2.0 to d1 failed")
 
 
+async def test_copy_that_was_given_up_cannot_come_to_its_end_afterwards(tmp_path: Path) -> None:
+    async with opened(tmp_path) as box, box.working():
+        await box.add("1.0")
+        box.fleet.add("d1")
+        for name in (".appliance.Ab3dEf9h", ".appliance.Ab3dEf9h.put", ".appliance.other", "swarm-drone-2"):
+            box.drones.write("d1", "half", f"/usr/local/bin/{name}")
+        box.drones.faults["d1", "put"] = LOST
+        with pytest.raises(DeployFailed):
+            await deploy(box, "1.0")
+        assert set(box.drones.files("d1")) == {"/usr/local/bin/.appliance.other", "/usr/local/bin/swarm-drone-2"}
+
+
 async def test_first_deploy_that_fails_leaves_no_file(tmp_path: Path) -> None:
     async with opened(tmp_path) as box, box.working():
         await box.add("1.0")
