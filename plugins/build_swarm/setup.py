@@ -3,8 +3,12 @@
 from appliance.plugin import Core, Parts
 
 from . import (
+    admin_drone_routes,
+    admin_routes,
+    allowlist_routes,
     approval_routes,
     control_routes,
+    drone_config_routes,
     drone_routes,
     fleet_routes,
     gone_routes,
@@ -27,7 +31,9 @@ from .binhost import own_routes as binhost_own_routes
 from .binhost import setup as binhost_setup
 from .build_logs import routes as log_routes
 from .build_logs.service import BuildLogs
+from .cleaning import Plans
 from .drone_configs import DroneConfigs
+from .drone_locks import DroneLocks
 from .local.service import LocalDrone, runs_as_us
 from .payloads import own_routes as payload_own_routes
 from .payloads import page_routes as payload_page_routes
@@ -41,11 +47,15 @@ from .views import Views
 from .way_in import WayIn
 
 DECLARED = (
+    admin_drone_routes,
+    admin_routes,
+    allowlist_routes,
     approval_routes,
     binhost_documented_routes,
     binhost_file_routes,
     binhost_own_routes,
     control_routes,
+    drone_config_routes,
     drone_routes,
     fleet_routes,
     gone_routes,
@@ -76,6 +86,7 @@ def build(core: Core) -> Parts:
     payloads = payload_setup.build(core, core.settings, swarm, ssh_parts.approvals, ssh_parts.ssh)
     drone_configs = DroneConfigs(core)
     swarm.cores_limit = drone_configs.cores_limit
+    drone_locks = DroneLocks(core, swarm, ssh_parts.approvals, ssh_parts.ssh, drone_configs)
     records = records_of(core, core.settings, swarm)
     local = LocalDrone.where_it_can_be(core, core.settings, swarm, binhost, build_logs)
     state = SwarmState(
@@ -86,6 +97,9 @@ def build(core: Core) -> Parts:
         binhost=binhost,
         build_logs=build_logs,
         drone_configs=drone_configs,
+        drone_locks=drone_locks,
+        cleaning=Plans(),
+        started_unix_us=core.now(),
         payloads=payloads,
         records=records,
         views=Views(swarm, core.now),
@@ -93,7 +107,16 @@ def build(core: Core) -> Parts:
     )
     return Parts(
         surfaces=[surfaces.public.bind(state), surfaces.admin.bind(state), surfaces.own.bind(state)],
-        services=[swarm, *ssh_parts.services, binhost, build_logs, payloads.work, *records.services, *local],
+        services=[
+            swarm,
+            *ssh_parts.services,
+            binhost,
+            build_logs,
+            payloads.work,
+            *records.services,
+            drone_locks,
+            *local,
+        ],
         readiness=[one.readiness for one in local],
         runs_as_us=runs_as_us(core.settings, core),
         panels=[overview.panel(swarm)],

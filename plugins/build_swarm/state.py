@@ -7,7 +7,9 @@ from appliance.plugin import Core
 from .approval import Approvals
 from .binhost.binhost import Binhost
 from .build_logs.service import BuildLogs
+from .cleaning import Plans
 from .drone_configs import DroneConfigs
+from .drone_locks import DroneLocks
 from .healing import Healing
 from .payloads.service import Payloads
 from .probing import Prober
@@ -36,6 +38,12 @@ class SwarmState:
     """The output of builds."""
     drone_configs: DroneConfigs
     """What operators set for single drones."""
+    drone_locks: DroneLocks
+    """Locks on the worlds of drones."""
+    cleaning: Plans
+    """What cleaning drones will do, between its two steps."""
+    started_unix_us: int
+    """When this appliance began to serve."""
     payloads: Payloads
     """What runs on drones, as versions kept here."""
     records: Records

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 import trio
-from attrs import frozen
+from attrs import define
 
 from appliance.plugin import Core, Head, Service
 
@@ -16,7 +16,7 @@ from .settings import RecordsSettings
 QUERIES_AT_ONCE: Final = 2
 
 
-@frozen(kw_only=True, eq=False)
+@define(kw_only=True, eq=False)
 class Records:
     """The parts that keep something."""
 
@@ -26,6 +26,8 @@ class Records:
     keeps_protocol: bool
     queries: trio.CapacityLimiter
     """Around the threads that queries of operators run in."""
+    public_port: int = 0
+    """On which the public surface was asked last; 0 before it was."""
 
     @property
     def services(self) -> list[Service]:
@@ -47,5 +49,7 @@ def records_of(core: Core, settings: RecordsSettings, swarm: Swarm) -> Records:
 def observe(state: Any, head: Head, body: bytes, status: int, answer: bytes, seconds: float) -> None:
     """Note an answer of the public surface; see `Surface.observe`."""
     records: Records = state.records
+    if type(head.local) is tuple:
+        records.public_port = head.local[1]
     if records.keeps_protocol:
         records.protocol.saw(head, body, status, answer, seconds)
