@@ -7,6 +7,7 @@ page whose name was pointed at our address (DNS rebinding), and whoever comes th
 import ipaddress
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from appliance import ids
@@ -29,6 +30,7 @@ def host_of(head: Head) -> str | None:
     return _host(hosts[0].decode("latin-1"))
 
 
+@lru_cache(maxsize=1024)
 def _host(text: str) -> str | None:
     if not _PLACE.fullmatch(text):
         return None
@@ -36,6 +38,15 @@ def _host(text: str) -> str | None:
         parts = urlsplit(f"//{text}")
         parts.port  # noqa: B018 - raises for a port that is none
         return parts.hostname.rstrip(".") if parts.hostname else None
+    except ValueError:
+        return None
+
+
+@lru_cache(maxsize=1024)
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return an address, ``None`` for what is none: clients that call often call by the same few."""
+    try:
+        return ipaddress.ip_address(text)
     except ValueError:
         return None
 
@@ -50,13 +61,10 @@ def names_us(head: Head, hosts: Iterable[str] = ()) -> bool:
         return False
     if host == "localhost" or host in {configured.lower().rstrip(".") for configured in hosts}:
         return True
-    try:
-        address = ipaddress.ip_address(host)
-        if address.is_loopback:
-            return True
-        return not isinstance(head.local, str) and address == ipaddress.ip_address(head.local[0].partition("%")[0])
-    except ValueError:
-        return False
+    address = _address(host)
+    if address is None or address.is_loopback:
+        return address is not None
+    return not isinstance(head.local, str) and address == _address(head.local[0].partition("%")[0])
 
 
 def is_forwarded(head: Head) -> bool:

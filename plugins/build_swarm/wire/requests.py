@@ -1,5 +1,6 @@
 """What clients send, field by field. Text that is only shown is cut rather than refused; names and atoms never are."""
 
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Annotated, Final
 
@@ -132,8 +133,11 @@ def shown(text: str | None, characters: int) -> str:
 
 def address_of(text: str | None) -> str:
     """Return an address that a drone claims, for showing; empty for what is none."""
-    if not text:
-        return ""
+    return _address(text) if text else ""
+
+
+@lru_cache(maxsize=4096)
+def _address(text: str) -> str:
     try:
         return str(ip_address(text.strip()))
     except ValueError:
