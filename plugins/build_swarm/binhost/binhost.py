@@ -8,7 +8,7 @@ from typing import Final
 import trio
 from attrs import define, frozen
 
-from appliance.plugin import Caller, Core, File, Kind, NotFound
+from appliance.plugin import Caller, Database, File, Kind, NotFound, Now
 
 from ..binhost_settings import BinhostSettings
 from ..states import Drone, Package
@@ -56,19 +56,18 @@ class Binhost:
     assigned: Assigned
 
     @classmethod
-    def make(cls, core: Core, settings: BinhostSettings, assigned: Assigned) -> "Binhost":
-        """Put the parts together; nothing is read or written yet."""
-        folder = core.folder / "binhost"
-        store = BinhostStore(core.database)
-        indices = Indices(folder / "index", lambda: core.now() // 1_000_000)
-        staging = Staging(store=store, objects=Objects(folder), indices=indices, settings=settings, now=core.now)
+    def make(
+        cls, folder: Path, *, database: Database, now: Now, settings: BinhostSettings, assigned: Assigned
+    ) -> "Binhost":
+        """Put the parts together; nothing is read or written yet.
+
+        :param folder: where everything lies; it need not exist.
+        """
+        store = BinhostStore(database)
+        indices = Indices(folder / "index", lambda: now() // 1_000_000)
+        staging = Staging(store=store, objects=Objects(folder), indices=indices, settings=settings, now=now)
         releases = Releases(
-            folder=folder / "releases",
-            store=store,
-            staging=staging,
-            indices=indices,
-            settings=settings,
-            now=core.now,
+            folder=folder / "releases", store=store, staging=staging, indices=indices, settings=settings, now=now
         )
         return cls(store=store, staging=staging, releases=releases, indices=indices, assigned=assigned)
 

@@ -85,7 +85,7 @@ def _full() -> TooLarge:
 async def receive(folder: Path, chunks: AsyncIterator[bytes], room: Callable[[int], Room]) -> Received:
     """Store what arrives in a new file below ``folder``, durably; nothing is left of it when that fails.
 
-    :param room: asked, with the bytes that have come, before more are written.
+    :param room: asked before more is written, with the bytes that there are then.
     :raises TooLarge: it is too large, or the disk too full.
     """
     partial = folder / f"{new_id('incoming')}.partial"
@@ -97,10 +97,10 @@ async def receive(folder: Path, chunks: AsyncIterator[bytes], room: Callable[[in
         async for chunk in chunks:
             batch += chunk
             if len(batch) >= _BATCH_BYTES:
-                sink.room = room(sink.size)
+                sink.room = room(sink.size + len(batch))
                 await trio.to_thread.run_sync(sink.write, bytes(batch))
                 batch.clear()
-        sink.room = room(sink.size)
+        sink.room = room(sink.size + len(batch))
         await trio.to_thread.run_sync(_end, sink, bytes(batch))
         whole = True
     finally:

@@ -17,7 +17,9 @@ def build(core: Core, settings: BinhostSettings, swarm: Swarm) -> Binhost:
         drone = swarm.find_drone(name)
         return [] if drone is None else drone.assigned_atoms
 
-    binhost = Binhost.make(core, settings, assigned)
+    binhost = Binhost.make(
+        core.folder / "binhost", database=core.database, now=core.now, settings=settings, assigned=assigned
+    )
     if settings.require_binary:
         swarm.binary_check = binhost.missing
     return binhost

@@ -67,6 +67,8 @@ class Staging:
     now: Now
     used_bytes: int = 0
     """Of all distinct files, those of releases included; see `Binhost`."""
+    retry_seconds: float = RETRY_SECONDS
+    """Until what could not be published is tried again."""
     published: Published | None = None
     problem: str | None = None
     """Why the last publication failed."""
@@ -256,7 +258,7 @@ class Staging:
             except (OSError, ApplianceError) as error:
                 self.problem = f"the index of the staging area cannot be written: {error}"
                 log.exception("binhost.not_published")
-                await trio.sleep(RETRY_SECONDS)
+                await trio.sleep(self.retry_seconds)
             await trio.sleep(PAUSE_SECONDS)
 
     async def _publish(self) -> None:
