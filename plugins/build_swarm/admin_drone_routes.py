@@ -15,7 +15,6 @@ from .drone_world import (
     DEPCLEAN_LOG,
     PROTECTED,
     READ,
-    WORLD,
     WRITE,
     Difference,
     DroneWorld,
@@ -213,19 +212,19 @@ async def execute(call: Call[Execute]) -> dict[str, Any]:
     plan = state.cleaning.take(call.body.preflight_token, drone.name, call.body.confirm_name)
     if is_busy(drone):
         raise Conflict(f"{drone.name} is building {_task(drone)} now", hint="pause it, and try again when it is idle")
-    world = sorted(plan.difference.proposed)
+    world, path = sorted(plan.difference.proposed), state.settings.admin_world_file
     flag = "yes" if plan.is_immutable else "no"
     await _done(
         state,
         approval,
-        command(WRITE, WORLD, str(len(world)), flag),
+        command(WRITE, path, str(len(world)), flag),
         stdin="".join(f"{each}\n" for each in world).encode(),
     )
     steps = [f"Wrote {len(world)} packages to @world"]
     if plan.is_immutable:
         steps.append("The world file is immutable again")
-    await _done(state, approval, command(DEPCLEAN, DEPCLEAN_LOG))
-    steps.append(f"Started depclean in background (see {DEPCLEAN_LOG} on the drone)")
+    await _done(state, approval, command(DEPCLEAN, path))
+    steps.append(f"Started depclean in background ({DEPCLEAN_LOG} beside the world file has what it says)")
     shown = plan.difference.shown()
     state.swarm.chronicle.note(
         "clean",
@@ -272,7 +271,7 @@ def _allowed(state: SwarmState, drone: Drone) -> frozenset[str]:
 
 
 async def _world(state: SwarmState, approval: Approval) -> DroneWorld:
-    return read_world(await _done(state, approval, command(READ, WORLD)))
+    return read_world(await _done(state, approval, command(READ, state.settings.admin_world_file)))
 
 
 async def _done(state: SwarmState, approval: Approval, argv: list[str], *, stdin: bytes = b"") -> str:

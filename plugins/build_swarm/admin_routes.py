@@ -1,5 +1,6 @@
 """The admin surface about the server itself: who we are, configuration by key, and what has been going on."""
 
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -38,20 +39,26 @@ async def system_info(call: Call[None]) -> dict[str, Any]:
     state: SwarmState = call.state
     uptime = max(0, state.core.now() - state.started_unix_us) // SECOND_US
     path = state.core.database.path
-    size = await trio.to_thread.run_sync(path.stat)
+    size = await trio.to_thread.run_sync(_size_bytes, path)
     host, port = state.way_in.of(call.head)
     return {
         "version": VERSION,
         "uptime_s": uptime,
         "uptime_human": f"{uptime // 3600}h {uptime // 60 % 60}m",
         "db_path": str(path),
-        "db_size_mb": round(size.st_size / MIB, 2),
+        "db_size_mb": round(size / MIB, 2),
         "control_plane_port": state.records.public_port or port,
         "admin_port": port,
         "v2_gateway_url": "",
         "binhost_primary_ip": host,
         "binhost_secondary_ip": "",
     }
+
+
+def _size_bytes(path: Path) -> int:
+    """Return what the database takes, with the log that is not folded into it yet."""
+    log = path.with_name(f"{path.name}-wal")
+    return path.stat().st_size + (log.stat().st_size if log.exists() else 0)
 
 
 @admin.get("/admin/api/config", caller=KEYED)

@@ -59,7 +59,7 @@ def read(body: Mapping[str, Any]) -> dict[str, Any]:
     """
     found = {name: _rules[name](name, body[name]) for name in DEFAULTS if name in body}
     if not found:
-        raise BadInput("No valid fields provided", field="$", hint=f"one of: {', '.join(DEFAULTS)}")
+        raise BadInput("No valid fields provided", hint=f"one of: {', '.join(DEFAULTS)}")
     return found
 
 

@@ -8,9 +8,10 @@ from attrs import define
 
 from appliance.plugin import ApplianceError, Core
 
+from .admin_settings import AdminSettings
 from .approval import Approval, Approvals
 from .drone_configs import DroneConfigs
-from .drone_world import LOCK, WORLD, command
+from .drone_world import LOCK, command
 from .ssh import Ssh
 from .ssh_command import SshFailed
 from .swarm import Swarm
@@ -34,6 +35,7 @@ class DroneLocks:
     approvals: Approvals
     ssh: Ssh
     configs: DroneConfigs
+    settings: AdminSettings
     name: str = "drone locks"
 
     async def lock(self, approval: Approval) -> None:
@@ -51,10 +53,11 @@ class DroneLocks:
         await self.configs.set(approval.drone_name, {"locked": 0, AT: at})
 
     async def _change(self, approval: Approval, flag: str) -> None:
-        ran = await self.ssh.run(approval, command(LOCK, flag, WORLD), deadline_s=DEADLINE_SECONDS)
+        path = self.settings.admin_world_file
+        ran = await self.ssh.run(approval, command(LOCK, flag, path), deadline_s=DEADLINE_SECONDS)
         if ran.status != 0:
             said = ran.stderr.strip()[:200] or f"status {ran.status}"
-            raise SshFailed("command", f"chattr {flag} {WORLD}: {said}", drone_name=approval.drone_name)
+            raise SshFailed("command", f"chattr {flag} {path}: {said}", drone_name=approval.drone_name)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Lock again what is due, until cancelled; what cannot be reached is tried again."""

@@ -1,7 +1,7 @@
 """What a drone has installed, and what it should have: read and written over ssh. Scripts, and what they answer. Pure.
 
-A drone's *world* is what was asked for by name, in ``/var/lib/portage/world``; what nothing in it needs is removed by
-``emerge --depclean``. It may be locked against changes by the immutable flag of its file system.
+A drone's *world* is what was asked for by name, in a file (``admin_world_file``); what nothing in it needs is removed
+by ``emerge --depclean``. It may be locked against changes by the immutable flag of its file system.
 """
 
 import re
@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from attrs import frozen
 
-WORLD: Final = "/var/lib/portage/world"
-DEPCLEAN_LOG: Final = "/var/log/swarm-depclean.log"
+DEPCLEAN_LOG: Final = "swarm-depclean.log"
+"""Beside the world file."""
 PROTECTED: Final = frozenset(
     {
         "dev-lang/python",
@@ -56,7 +56,7 @@ if [ "$immutable" = yes ]; then chattr +i -- "$world"; fi
 """Replaces the world whole or not at all; its new content is the standard input."""
 DEPCLEAN: Final = """\
 command -v emerge >/dev/null 2>&1 || { echo "there is no emerge here" >&2; exit 127; }
-nohup setsid emerge --depclean --ask=n </dev/null >"$1" 2>&1 &
+nohup setsid emerge --depclean --ask=n </dev/null >"${1%/*}/swarm-depclean.log" 2>&1 &
 """
 LOCK: Final = 'chattr "$1" -- "$2"'
 

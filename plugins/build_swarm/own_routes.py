@@ -15,7 +15,6 @@ from .surfaces import own as api
 
 PREFIX: Final = "/api/appliance/swarm"
 DRONE: Final = f"{PREFIX}/drones/{{name}}"
-EVERY_SESSION: Final = "*"
 QUEUE_BYTES: Final = 8_388_608
 WAITS: Final = "waits or is being built already"
 
@@ -88,22 +87,7 @@ async def packages(call: Call[None]) -> own.PackagePage:
 
 def _packages(state: SwarmState, asked: own.PackageQuery) -> list[Package]:
     states = {PackageState(each) for each in asked.state} or None
-    if asked.session != EVERY_SESSION:
-        return state.swarm.packages(states=states, session=asked.session or None)
-    # Of sessions without any such package nothing is in memory.
-    alive = [one for one in state.swarm.sessions(limit=1000) if one.is_active or one.failed]
-    each = [state.swarm.packages(states=states, session=one.session_id) for one in alive]
-    order = {one: place for place, one in enumerate(ORDER)}
-    return sorted((one for some in each for one in some), key=lambda one: (order[one.state], one.package_id))
-
-
-ORDER: Final = (
-    PackageState.DELEGATED,
-    PackageState.NEEDED,
-    PackageState.BLOCKED,
-    PackageState.FAILED,
-    PackageState.RECEIVED,
-)
+    return state.swarm.packages(states=states, session=asked.session or None)
 
 
 @api.post(

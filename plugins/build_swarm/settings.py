@@ -2,6 +2,7 @@
 
 from attrs import frozen
 
+from .admin_settings import AdminSettings
 from .binhost_settings import BinhostSettings
 from .build_logs.settings import LogSettings
 from .local.settings import LocalSettings
@@ -15,6 +16,7 @@ from .ssh_settings import SshSettings
 
 @frozen(kw_only=True, slots=False)
 class SwarmSettings(
+    AdminSettings,
     PublicSettings,
     QueueSettings,
     RecordsSettings,

@@ -119,7 +119,7 @@ def entry_of(seen: Seen, msg_type: str, *, name_of: Any) -> Entry:
     :param name_of: returns the name of a drone by its id or name; empty for none that is known.
     """
     asked, said = _object(seen.body), _object(_plain(seen.answer))
-    query = dict(parse_qsl(seen.raw_query.decode("latin-1"), max_num_fields=50)) if _is_small(seen.raw_query) else {}
+    query = _query(seen.raw_query)
     node = _node_in(seen.path)
     drone = _text(asked, "id", "node_name", "node", "name") or _plain_text(query.get("id") or query.get("node")) or node
     if msg_type not in {"work_request", "register", "complete", "node_pause", "node_resume", "node_delete"}:
@@ -179,8 +179,10 @@ def _object(body: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _is_small(query: bytes) -> bool:
-    return len(query) <= 2048 and query.count(b"&") < 50
+def _query(raw: bytes) -> dict[str, str]:
+    if not raw or len(raw) > 2048 or raw.count(b"&") >= 50:
+        return {}
+    return dict(parse_qsl(raw.decode("latin-1"), max_num_fields=50))
 
 
 def _text(found: dict[str, Any], *names: str) -> str:
@@ -194,6 +196,8 @@ def _plain_text(value: Any) -> str:
     """Return a text that can be stored and shown; empty for anything else."""
     if not isinstance(value, str):
         return ""
+    if len(value) <= FIELD_CHARACTERS and value.isprintable():
+        return value
     return "".join(each for each in value[:FIELD_CHARACTERS] if each.isprintable())
 
 

@@ -18,8 +18,9 @@ from .settings import RecordsSettings
 from .store import Filter
 
 WRITE_SECONDS: Final = 0.5
-PENDING_MAX: Final = 400
-ROUTINE_MAX: Final = 200
+PATIENCE_SECONDS: Final = 0.05
+PENDING_MAX: Final = 300
+ROUTINE_MAX: Final = 150
 """Of `PENDING_MAX`, how much the routine may take."""
 KEPT_SECONDS: Final = 86_400
 PRUNE_SECONDS: Final = 60.0
@@ -109,7 +110,7 @@ class ProtocolLog:
             return
         try:
             await self.core.database.write(
-                lambda connection: store.put(connection, found), patience_seconds=WRITE_SECONDS
+                lambda connection: store.put(connection, found), patience_seconds=PATIENCE_SECONDS
             )
         except (Busy, StorageFailed):
             self.dropped += len(found)

@@ -2,9 +2,10 @@
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Final
 
-from attrs import asdict, frozen
+from attrs import asdict, fields, frozen
 
 from .messages import Entry
 
@@ -12,8 +13,7 @@ _PUT: Final = """
 INSERT INTO build_swarm_protocol (unix_us, source_ip, source_node, method, path, msg_type, drone_id, package,
     session_id, status_code, request_summary, response_summary, request_body, response_body, latency_ms,
     content_length, size_bytes)
-VALUES (:unix_us, :source_ip, :source_node, :method, :path, :msg_type, :drone_id, :package, :session_id, :status_code,
-    :request_summary, :response_summary, :request_body, :response_body, :latency_ms, :content_length, :size_bytes)"""
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _SHOWN: Final = """
 entry_id AS id, unix_us, source_ip, source_node, method, path, msg_type, drone_id, package, session_id, status_code,
 request_summary, response_summary, latency_ms, content_length"""
@@ -79,7 +79,16 @@ class Filter:
 
 def put(connection: sqlite3.Connection, entries: Iterable[Entry]) -> None:
     """Add entries to the protocol log."""
-    connection.executemany(_PUT, [asdict(each) | {"size_bytes": each.size_bytes} for each in entries])
+    connection.executemany(_PUT, map(_values, entries))
+
+
+_fields: Final = attrgetter(*(each.name for each in fields(Entry)), "size_bytes")
+"""Of an entry, in the order of `_PUT`: by place, since there are hundreds a second where there is a flood."""
+
+
+def _values(entry: Entry) -> tuple[Any, ...]:
+    found: tuple[Any, ...] = _fields(entry)
+    return found
 
 
 def entries(connection: sqlite3.Connection, wanted: Filter) -> list[dict[str, Any]]:
