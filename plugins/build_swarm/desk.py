@@ -38,6 +38,7 @@ class Desk:
     fleet: Fleet
     history: History
     cores_limit: Callable[[Drone], int | None] = lambda drone: None
+    max_failures: Callable[[Drone], int | None] = lambda drone: None
     told: Told = field(factory=Told)
 
     def note(self, type: str, message: str, *, drone: str = "", **details: Any) -> None:
@@ -47,6 +48,10 @@ class Desk:
     def slots(self, drone: Drone) -> int:
         """Return how many packages a drone may hold."""
         return slots(drone, self.settings, self.cores_limit(drone))
+
+    def failures_allowed(self, drone: Drone) -> int:
+        """Return after how many failures in a row a drone is grounded."""
+        return self.max_failures(drone) or self.settings.queue_drone_failures
 
     # ------------------------------------------------------------ packages and drones
 

@@ -189,7 +189,7 @@ def _fail(desk: Desk, drone: Drone, package: Package, build: Build, at: Moment) 
             package.failed_drones += (drone.drone_id,)
         drone.failures_in_row += 1
         drone.streak.append(package.package_id)
-        del drone.streak[: -desk.settings.queue_drone_failures]
+        del drone.streak[: -desk.failures_allowed(drone)]
     elif build.outcome == Outcome.UPLOAD_FAILED:
         drone.upload_failures += 1
         drone.upload_failed_us = at.us
@@ -198,7 +198,7 @@ def _fail(desk: Desk, drone: Drone, package: Package, build: Build, at: Moment) 
     details = {"status": build.outcome, "error": build.error, "failures": package.failures}
     desk.told.notes.append(("fail", message, drone.name, _details(drone, build) | details))
     desk.failed(package, drone, build.outcome, at)
-    if drone.failures_in_row >= desk.settings.queue_drone_failures:
+    if drone.failures_in_row >= desk.failures_allowed(drone):
         desk.ground(drone, at)
 
 

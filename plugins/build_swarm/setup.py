@@ -86,6 +86,7 @@ def build(core: Core) -> Parts:
     payloads = payload_setup.build(core, core.settings, swarm, ssh_parts.approvals, ssh_parts.ssh)
     drone_configs = DroneConfigs(core)
     swarm.cores_limit = drone_configs.cores_limit
+    swarm.max_failures = drone_configs.max_failures
     drone_locks = DroneLocks(core, swarm, ssh_parts.approvals, ssh_parts.ssh, drone_configs, core.settings)
     records = records_of(core, core.settings, swarm)
     local = LocalDrone.where_it_can_be(core, core.settings, swarm, binhost, build_logs)

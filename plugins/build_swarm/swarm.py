@@ -80,6 +80,8 @@ class Swarm(Reading):
     """Asked for every success: why its binary is not there, ``None`` if all is well."""
     cores_limit: Callable[[Drone], int | None] = _no_limit
     """Asked for how many cores of a drone may be used; ``None``: all."""
+    max_failures: Callable[[Drone], int | None] = _no_limit
+    """Asked for after how many failures in a row a drone is grounded; ``None``: as for all."""
     on_session_completed: list[Callable[[Session], None]] = field(factory=list, init=False)
     on_grounded: list[Callable[[Drone], None]] = field(factory=list, init=False)
     """Called when a drone has been grounded; must not block or raise."""
@@ -95,6 +97,7 @@ class Swarm(Reading):
         self.chronicle = Chronicle(self.core)
         self.desk = database.read_now(lambda connection: memory.load(connection, self.settings, self.moment()))
         self.desk.cores_limit = self._cores_limit
+        self.desk.max_failures = self._max_failures
         self._journal = Journal(
             database,
             take=lambda: take(self.desk),
@@ -106,6 +109,9 @@ class Swarm(Reading):
 
     def _cores_limit(self, drone: Drone) -> int | None:
         return self.cores_limit(drone)  # which may be set later
+
+    def _max_failures(self, drone: Drone) -> int | None:
+        return self.max_failures(drone)
 
     def moment(self) -> Moment:
         """Return now, by both clocks."""
@@ -270,6 +276,17 @@ class Swarm(Reading):
         self.desk.fleet.save(found)
         said = f"{found.name} {'paused' if paused else 'resumed'}"
         self.desk.note("control", said, drone=found.name, drone_id=found.drone_id, paused=paused, by=by)
+        await self.settle()
+        return found
+
+    async def reset_uploads(self, drone: str, *, by: str = "") -> Drone:
+        """Forget a drone's failed uploads, so that it is given work again. :raises NotFound: no such drone."""
+        found = self.drone(drone)
+        found.upload_failures = 0
+        found.upload_failed_us = 0
+        self.desk.fleet.save_counters(found)
+        said = f"{found.name}: failed uploads forgotten"
+        self.desk.note("control", said, drone=found.name, drone_id=found.drone_id, by=by)
         await self.settle()
         return found
 
