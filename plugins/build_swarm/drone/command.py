@@ -106,6 +106,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the command's own parser."""
     top = argparse.ArgumentParser(
         prog="appliance drone",
+        allow_abbrev=False,  # --token SECRET must not be taken for --token-file
         description="Build what a swarm's server assigns, on this Gentoo host: --server URL names the server. A token"
         " is read from --token-file or APPLIANCE_TOKEN, never from the command line, which everybody can read.",
     )

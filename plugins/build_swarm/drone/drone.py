@@ -18,7 +18,7 @@ from .building import argv_of, build, environment_of
 from .host import Figures, portage_timestamp
 from .judging import judged
 from .models import ATOM, Options, Orders, Outcome, Refused, Server, Unreachable, plain
-from .output import LogFile, LogSender
+from .output import LogEnd, LogFile, LogSender
 from .spool import Owed, Spool
 from .waits import Waits, jittered
 
@@ -28,6 +28,8 @@ NO_UPLOADS: Final = frozenset({404, 405, 410})
 THERE_ALREADY: Final = 409
 KEYLESS: Final = frozenset({401, 403})
 """Somebody may mend our credential: what is owed is kept meanwhile."""
+LOG_TRIES: Final = 3
+"""A server that answers but does not take the rest of a log is told the result after so many tries."""
 FAILED, OK = 1, 0
 
 
@@ -45,6 +47,8 @@ class Drone:
     _owed: Owed | None = field(default=None, init=False)
     _paused: bool = field(default=False, init=False)
     _is_away: bool = field(default=False, init=False)
+    _beats: int = field(default=0, init=False)
+    """Heartbeats that were answered."""
     _status: int = field(default=OK, init=False)
     _dropped: str = field(default="", init=False)
     _beat_now: trio.Event = field(factory=trio.Event, init=False)
@@ -96,6 +100,7 @@ class Drone:
                 wait = waits.next()
             else:
                 self._reached()
+                self._beats += 1
                 self._registered.set()
                 waits.reset()
                 wait = jittered(self.options.heartbeat_seconds)
@@ -257,12 +262,12 @@ class Drone:
                 return
 
     async def _reported(self, owed: Owed) -> None:
-        """Send the report until there is an answer."""
-        if self.options.sends_logs:
-            await self._sender(owed).finish(owed.outcome.value)
+        """Send the rest of the log, then the report, until there is an answer."""
+        ending = LogEnd(self._sender(owed), owed.outcome.value, tries=LOG_TRIES if self.options.sends_logs else 0)
         waits = Waits(1.0, self.options.retry_seconds)
         while True:
             try:
+                await ending.send(self._beats)
                 verdict = await self.server.complete(self._report(owed))
             except Unreachable as error:
                 self._lost(error)

@@ -133,7 +133,7 @@ class HttpServer:
         with connection.getresponse() as answer:
             text = answer.read(ANSWER_MAX_BYTES + 1)
             if len(text) > ANSWER_MAX_BYTES:
-                raise Unreachable(f"an answer of more than {ANSWER_MAX_BYTES} bytes")
+                raise Unreachable(f"an answer of more than {ANSWER_MAX_BYTES} bytes", answered=True)
             return read_answer(answer.status, text)
 
     def _connection(self) -> http.client.HTTPConnection:
@@ -151,11 +151,11 @@ def read_answer(status: int, text: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         decoded = None
     if status >= 500 or status in LOST_STATUSES:
-        raise Unreachable(f"{status}: {_said(decoded)}")
+        raise Unreachable(f"{status}: {_said(decoded)}", answered=True)
     if status >= 300:
         raise Refused(status, _said(decoded))
     if not isinstance(decoded, dict):
-        raise Unreachable("an answer that is no JSON object: is that a swarm's server?")
+        raise Unreachable("an answer that is no JSON object: is that a swarm's server?", answered=True)
     return decoded
 
 

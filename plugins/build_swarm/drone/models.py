@@ -87,6 +87,11 @@ class Verdict:
 class Unreachable(Exception):
     """No answer, or one that may be better later: a lost connection, a time-out, 429, a 5xx, no JSON."""
 
+    def __init__(self, text: str, *, answered: bool = False) -> None:
+        super().__init__(text)
+        self.answered = answered
+        """Whether there was an answer of some kind."""
+
 
 class Refused(Exception):
     """An answer that will not get better by asking again."""

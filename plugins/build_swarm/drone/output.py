@@ -16,7 +16,7 @@ CHUNK_BYTES: Final = 262_144
 SEND_SECONDS: Final = 2.0
 """Least time between two parts of one log."""
 FINISH_SECONDS: Final = 30.0
-"""How long the end of a log may take to be sent before the report goes without it."""
+"""How long one try to send the rest of a log may take."""
 TAIL_BYTES: Final = 65_536
 
 
@@ -88,15 +88,17 @@ class LogSender:
                     await trio.sleep(SEND_SECONDS)
 
     async def finish(self, outcome: str) -> None:
-        """Send the rest, and how the build ended; as well as can be done within a bound."""
+        """Send the rest, and how the build ended; nothing is sent where the server takes no logs.
+
+        :raises Unreachable: it could not be sent, now or within a bound.
+        """
         with trio.move_on_after(FINISH_SECONDS):
-            try:
-                while not self.is_refused and await self._send(""):
-                    pass
-                if not self.is_refused:
-                    await self._send(outcome)
-            except Unreachable:
-                return
+            while not self.is_refused and await self._send(""):
+                pass
+            if not self.is_refused:
+                await self._send(outcome)
+            return
+        raise Unreachable(f"the log could not be sent within {FINISH_SECONDS:g} s", answered=True)
 
     async def _send(self, outcome: str) -> int:
         """Send the next part; return by how much the server is further than before."""
@@ -112,3 +114,31 @@ class LogSender:
         if done <= 0 and data:  # what it says makes no sense to go on with
             self.is_refused = after == 0
         return max(done, 0)
+
+
+@define
+class LogEnd:
+    """The rest of a log, to be sent before the report: an outage must not cost it, nor a server that has no room."""
+
+    sender: LogSender
+    outcome: str
+    tries: int
+    """How often it may fail although the server is there."""
+    _beats: int | None = field(default=None, init=False)
+
+    async def send(self, beats: int) -> None:
+        """Send it, unless that is done or given up.
+
+        :param beats: how many heartbeats the server has answered: tells an outage from a log that cannot be sent.
+        :raises Unreachable: it is to be tried again.
+        """
+        if not self.tries:
+            return
+        try:
+            await self.sender.finish(self.outcome)
+        except Unreachable as error:
+            if error.answered or self._beats not in (None, beats):
+                self.tries -= 1
+            self._beats = beats
+            raise
+        self.tries = 0

@@ -101,7 +101,7 @@ class LocalServer:
             return await asked
         except ApplianceError as error:
             if error.status >= FIRST_BAD_STATUS:
-                raise Unreachable(error.message) from error
+                raise Unreachable(error.message, answered=True) from error
             raise Refused(error.status, error.message) from error
 
 

@@ -205,10 +205,14 @@ async def test_result_that_a_killed_drone_left_is_uploaded_and_told(tmp_path: Pa
 async def test_result_outlives_an_outage_of_any_length(tmp_path: Path) -> None:
     server = ScriptedServer(packages=[ATOM])
     server.failures["upload"] = [Unreachable("lost")] * 3
+    server.failures["log"] = [Unreachable("lost")] * 7
     server.failures["complete"] = [Unreachable("lost")] * 5
-    async with working(tmp_path, server, build_argv=makes_binary(tmp_path)) as one:
+    # So that no heartbeat tells an outage from a log that cannot be sent.
+    async with working(tmp_path, server, build_argv=makes_binary(tmp_path), heartbeat_seconds=600.0) as one:
         await until(lambda: server.reports)
         await until(lambda: one.spool.read() is None)
+    assert list(server.logs.values()) == [b"made\n"]
+    assert list(server.log_outcomes.values()) == ["success"]
     assert server.outcomes == [(ATOM, "success")]
     assert len(server.uploads) == 1
     assert sum("no good answer" in line for line in one.said) <= 8
@@ -261,6 +265,16 @@ async def test_refused_upload_is_a_failure_unless_the_server_has_no_uploads(
 async def test_server_without_logs_is_sent_none_and_told_the_result(tmp_path: Path) -> None:
     server = ScriptedServer(packages=[ATOM])
     server.failures["log"] = [Refused(404, "no such path")] * 10
+    async with working(tmp_path, server):
+        await until(lambda: server.reports)
+    assert server.outcomes == [(ATOM, "success")]
+    assert server.logs == {}
+
+
+@pytest.mark.parametrize("answered", [True, False])
+async def test_log_that_cannot_be_sent_does_not_keep_the_result_back(tmp_path: Path, answered: bool) -> None:
+    server = ScriptedServer(packages=[ATOM])
+    server.failures["log"] = [Unreachable("no room", answered=answered)] * 1000
     async with working(tmp_path, server):
         await until(lambda: server.reports)
     assert server.outcomes == [(ATOM, "success")]
