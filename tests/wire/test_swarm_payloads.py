@@ -344,7 +344,10 @@ def test_status_has_every_drone_and_counts_those_that_are_behind(farm: Farm) -> 
     for drone in farm.drones:
         assert farm.deploy(old["version"], drone, "config").status_code == 200
     before = farm.swarm.read(f"{PAYLOADS}/status")
-    assert set(before) == {"payload_types", "latest_versions", "drones", "outdated_count"}
+    documented = {"payload_types", "latest_versions", "drones", "outdated_count"}
+    assert set(before) == documented | {"destinations", "payload_folder"}
+    assert before["destinations"]["drone_binary"] == PROGRAM
+    assert before["destinations"]["init_script"] == "/etc/init.d/swarm-drone"
     assert "config" in before["payload_types"]
     assert before["drones"]["drone-unapproved"] == {}
     new = farm.add("{ }", kind="config")

@@ -75,7 +75,7 @@ async def added(call: Call[Any], new: NewVersion, written: Partial) -> dict[str,
 async def status(call: Call[None]) -> dict[str, Any]:
     """Say which drone has which version of what."""
     state: SwarmState = call.state
-    return wire.matrix(await state.payloads.matrix())
+    return wire.matrix(await state.payloads.matrix(), state.settings)
 
 
 @admin.get(f"{PREFIX}/{{type}}/versions", caller=KEYED)

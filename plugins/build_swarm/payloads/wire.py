@@ -15,9 +15,11 @@ from appliance.plugin import BadInput
 
 from ..wire.decoding import Reader, read
 from .deploying import DeployFailed, Installed
+from .destinations import SHIPPED, destination
 from .models import TEXT_CHARACTERS, WHO_CHARACTERS, DronePayload, LogEntry, NewVersion, PayloadVersion
 from .rolling import RollResult
 from .service import DRONES_MAX, Matrix, Verified
+from .settings import PayloadSettings
 
 DRONE_CHARACTERS: Final = 255
 
@@ -118,8 +120,9 @@ def latest(one: PayloadVersion | None) -> dict[str, Any] | None:
     }
 
 
-def matrix(found: Matrix) -> dict[str, Any]:
-    """Render what every drone has."""
+def matrix(found: Matrix, settings: PayloadSettings) -> dict[str, Any]:
+    """Render what every drone has, and, which no other client asks for, where payloads go there."""
+    types = sorted({*SHIPPED, *settings.payload_destinations, *found.newest})
     return {
         "payload_types": sorted(found.newest),
         "latest_versions": {name: latest(one) for name, one in found.newest.items()},
@@ -128,6 +131,8 @@ def matrix(found: Matrix) -> dict[str, Any]:
             for drone, rows in found.drones
         },
         "outdated_count": found.outdated_count,
+        "destinations": {name: destination(settings, name).path for name in types},
+        "payload_folder": settings.payload_folder,
     }
 
 

@@ -11,7 +11,6 @@ import { swarmPath } from "./swarm_words.js";
 
 const ROLL_WAIT_SECONDS = 20;
 const RETRY_MS = 2000;
-const USUAL = [["drone_binary", "/usr/local/bin/swarm-drone"], ["init_script", "/etc/init.d/swarm-drone"], ["config", "/etc/swarm-drone/config.json"], ["portage_config", "/etc/portage/repos.conf/binhost.conf"]];
 
 /** Say what has come of a form once its dialog is gone, whose end gives the focus elsewhere. */
 function said(page, dialog, node) {
@@ -20,10 +19,10 @@ function said(page, dialog, node) {
 }
 
 /** Upload a version. */
-export function uploadDialog(types, { page, changed }) {
+export function uploadDialog({ destinations, payload_folder: folder }, { page, changed }) {
   const name = { autocomplete: "off", autocapitalize: "none", spellcheck: "false" };
   const type = field("Type", { ...name, maxlength: 32, pattern: "[a-z0-9_]{1,32}", required: true, list: "payload-types", value: "drone_binary" });
-  type.root.append(el("datalist", { id: "payload-types" }, [...new Set([...USUAL.map(([one]) => one), ...types])].map((value) => el("option", { value }))));
+  type.root.append(el("datalist", { id: "payload-types" }, Object.keys(destinations).map((value) => el("option", { value }))));
   const where = el("p", { class: "small muted", id: `${type.input.id}-where` });
   type.root.append(where);
   attribute(type.input, "aria-describedby", `${where.id} ${type.input.getAttribute("aria-describedby")}`);
@@ -31,7 +30,7 @@ export function uploadDialog(types, { page, changed }) {
   const file = field("File", { type: "file", required: true });
   const description = field("Description", { autocomplete: "off", maxlength: 2000, placeholder: "may be empty" });
   const notes = field("Notes", { autocomplete: "off", maxlength: 2000, placeholder: "may be empty" });
-  const told = () => (where.textContent = `It goes to ${USUAL.find(([one]) => one === type.value)?.[1] ?? `/tmp/${type.value || "TYPE"}`}.`);
+  const told = () => (where.textContent = `It goes to ${destinations[type.value] ?? `${folder}/${type.value || "TYPE"}`}.`);
   type.input.addEventListener("input", told);
   told();
   formDialog("Upload a version", "Upload", [el("div", { class: "pair" }, type.root, version.root), file.root, description.root, notes.root], {

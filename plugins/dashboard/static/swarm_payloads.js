@@ -107,7 +107,7 @@ const logs = longTable("Deployments", [
   ["When", twoLines((one) => [ago(one.deployed_at), one.deployed_by ? `by ${one.deployed_by}` : ""])],
 ], (one) => one.id);
 const chosen = filters({ type: { label: "Type" }, drone: { label: "Drone" } }, () => reading.now());
-const upload = el("button", { type: "button", class: "primary", on: { click: () => uploadDialog(status.payload_types, shared) } }, "Upload a version");
+const upload = el("button", { type: "button", class: "primary", on: { click: () => uploadDialog(status, shared) } }, "Upload a version");
 if (page.mayAct) page.actions.append(upload);
 page.content.append(card("On drones", {}, table.root), card("Versions", {}, list.root), card("Deployments", {}, chosen.root, logs.root));
 
