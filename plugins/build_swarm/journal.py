@@ -8,12 +8,15 @@ memory is read back from the disk, and all who waited are told.
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+import structlog
 import trio
 from attrs import define, field
 
 from appliance.plugin import ApplianceError, Busy, Database, StorageFailed
 
 B = TypeVar("B")
+
+log = structlog.get_logger(__name__)
 
 
 @define(eq=False)
@@ -40,6 +43,10 @@ class Journal(Generic[B]):
     """Reads back what was taken, and what has changed since: it has not happened."""
     is_clean: Callable[[], bool]
     """Whether there is nothing to take."""
+    restore_all: Callable[[], None]
+    """Reads everything back: the way out when `restore` could not read either."""
+    _must_restore: bool = field(default=False, init=False)
+    """Memory is not what the disk is, and could not be read back."""
     _next: _Turn = field(factory=_Turn, init=False)
     _is_writing: bool = field(default=False, init=False)
     """Somebody writes, or has been woken to do so."""
@@ -47,7 +54,7 @@ class Journal(Generic[B]):
     @property
     def is_settled(self) -> bool:
         """Whether memory is what the disk is."""
-        return not self._is_writing and self.is_clean()
+        return not self._is_writing and not self._must_restore and self.is_clean()
 
     async def settle(self) -> None:
         """Return when everything that was decided until now is on disk.
@@ -71,8 +78,9 @@ class Journal(Generic[B]):
         with trio.CancelScope(shield=True):
             await trio.lowlevel.checkpoint()  # whoever decides in this pass of the loop is of the same turn
             self._next = _Turn()
-            batch = self.take()
-            if batch is not None:
+            if self._must_restore:
+                turn.failure = self._restore_all()
+            elif (batch := self.take()) is not None:
                 await self._write(turn, batch)
         turn.is_done = True
         turn.lot.unpark_all()
@@ -89,10 +97,23 @@ class Journal(Generic[B]):
 
     def _fail(self, batch: B, failure: Exception) -> None:
         """Undo a batch with all that was decided after it, and tell those who have decided that."""
-        self.restore(batch)
+        try:
+            self.restore(batch)
+        except Exception:
+            log.exception("build_swarm.cannot_read_back")
+            self._must_restore = True
         after, self._next = self._next, _Turn()
         after.failure, after.is_done = failure, True
         after.lot.unpark_all()
+
+    def _restore_all(self) -> Exception:
+        """Read everything back; return what to tell those who have decided on a memory that was wrong."""
+        try:
+            self.restore_all()
+        except Exception as failure:
+            return failure
+        self._must_restore = False
+        return StorageFailed("the queue had to be read from the disk again", hint="try again")
 
     def _hand_on(self) -> None:
         if self._next.lot:

@@ -37,6 +37,15 @@ def load(connection: sqlite3.Connection, settings: QueueSettings, at: Moment) ->
     return desk
 
 
+def reload(desk: Desk, connection: sqlite3.Connection, at: Moment) -> None:
+    """Read everything again; what was decided and is not on disk has not happened."""
+    fresh = load(connection, desk.settings, at)
+    desk.book.revision += 1
+    fresh.book.revision, fresh.fleet.revision = desk.book.revision, desk.fleet.revision + 1
+    fresh.history.revision = desk.history.revision + 1
+    desk.book, desk.fleet, desk.history, desk.told = fresh.book, fresh.fleet, fresh.history, Told()
+
+
 def _load_book(desk: Desk, connection: sqlite3.Connection, at: Moment) -> None:
     revision = desk.book.revision
     book = desk.book = Book(revision=revision + 1)

@@ -88,6 +88,8 @@ class Swarm(Reading):
     desk: Desk = field(init=False)
     _clock: Callable[[], int] = field(init=False)
     _journal: Journal[Batch] = field(init=False)
+    _unsettled: dict[str, object] = field(factory=dict, init=False)
+    """By id, drones for which something was decided that may not be on disk yet."""
     _announced: int = field(default=-1, init=False)
     _is_failing: bool = field(default=False, init=False)
 
@@ -104,6 +106,7 @@ class Swarm(Reading):
             store=lambda batch: batch.write,
             follow=self._follow,
             restore=self._restore,
+            restore_all=self._restore_all,
             is_clean=lambda: is_saved(self.desk),
         )
 
@@ -136,10 +139,29 @@ class Swarm(Reading):
         at = self.moment()
         self.core.database.read_now(lambda connection: memory.restore(self.desk, connection, batch, at))
 
+    def _restore_all(self) -> None:
+        at = self.moment()
+        self.core.database.read_now(lambda connection: memory.reload(self.desk, connection, at))
+
     async def settle(self) -> None:
         """Return when all that was decided until now is on disk. :raises StorageFailed: nothing of it has happened."""
         if not self._journal.is_settled:
             await self._journal.settle()
+
+    async def _settle_of(self, drone: Drone) -> None:
+        """Settle what was decided for a drone; until then, whoever asks for it waits as well."""
+        mark = self._unsettled[drone.drone_id] = object()
+        try:
+            await self._journal.settle()
+        except (StorageFailed, Busy):
+            self._settled(drone, mark)
+            raise
+        self._settled(drone, mark)
+
+    def _settled(self, drone: Drone, mark: object) -> None:
+        # A caller that was cancelled leaves its mark: nobody knows yet whether what it decided is on disk.
+        if self._unsettled.get(drone.drone_id) is mark:
+            del self._unsettled[drone.drone_id]
 
     # ------------------------------------------------------------ what drones say
 
@@ -167,7 +189,7 @@ class Swarm(Reading):
             describe(drone, beat)
         stop, is_given = reporting.follow_task(desk, drone, at)
         if is_changed or is_given:
-            await self.settle()
+            await self._settle_of(drone)
         if stop is not None:
             self._note_stale(drone, stop.package, stop.reason, stop.reassigned_to)
         return Registered(drone=drone, is_new=known is None, revoke=_told_once(drone), stop_work=stop)
@@ -187,9 +209,10 @@ class Swarm(Reading):
             reason, tree = standstill(desk, found, at), tree_wanted(desk, found)
             if not reason and not tree and not found.assigned:
                 hand_out(desk, found, at)
+                is_changed = is_changed or bool(found.assigned)
             package = None if reason or tree or not found.assigned else found.assigned[0]
-            if is_changed or not self._journal.is_settled:
-                await self.settle()
+            if is_changed or found.drone_id in self._unsettled:
+                await self._settle_of(found)
             if package is None or (package in found.assigned and package.state is PackageState.DELEGATED):
                 sync = tree if tree and not reason else None
                 nothing = "nothing waits that this drone can build" if package is None else ""
@@ -203,11 +226,10 @@ class Swarm(Reading):
         package = None if drone is None else reporting.held(drone, report.atom)
         if drone is None or package is None:
             return await self._stale(drone, report)
-        if reporting.hear(desk, drone, at):
-            desk.fleet.save(drone)
+        reporting.hear(desk, drone, at)
         report = self._checked(report, package, drone)
         reporting.take_report(desk, drone, package, report, at)
-        await self.settle()
+        await self._settle_of(drone)
         return Completed(accepted=True, package=package, outcome=report.outcome)
 
     def _checked(self, report: Report, package: Package, drone: Drone) -> Report:
