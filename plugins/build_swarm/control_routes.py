@@ -140,7 +140,8 @@ def _types() -> str:
 
 @public.delete("/api/v1/nodes/{name}", caller=KEYED, role=Role.OPERATOR)
 async def delete(call: Call[None]) -> dict[str, Any]:
-    """Forget a drone, by name or id: what it holds is free, its history stays."""
+    """Forget a drone, by name or id: what it holds is free, its history stays. 409 for one that is protected."""
     state: SwarmState = call.state
+    state.drone_configs.check_may_delete(state.swarm.drone(call.path["name"]).name)
     drone = await state.swarm.delete_drone(call.path["name"], by=callers.who(call.caller))
     return {"status": "deleted", "id": drone.drone_id, "name": drone.name}

@@ -96,6 +96,8 @@ def _rebalance(desk: Desk, order: Order) -> Controlled:
         for package in [each for each in drone.assigned if not is_being_built(each, drone)]:
             desk.free(package, reason="the queue was rebalanced")
             reclaimed += 1
+    if reclaimed:
+        desk.note("rebalance", f"{reclaimed} packages reclaimed", count=reclaimed)
     return _done(order, reclaimed, f"{reclaimed} packages reclaimed", reclaimed=reclaimed)
 
 
@@ -119,6 +121,8 @@ def _unblock(desk: Desk, order: Order) -> Controlled:
     else:
         packages = _of_state(desk, BLOCKED)
     _renew(desk, packages)
+    if packages:
+        desk.note("unblock", f"{len(packages)} packages unblocked", count=len(packages))
     return _done(order, len(packages), f"{len(packages)} packages unblocked", unblocked=len(packages))
 
 

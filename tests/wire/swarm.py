@@ -23,6 +23,7 @@ CONFIG = f"""
 allowed_origins = ["{ORIGIN}"]
 [plugins.build_swarm]
 queue_idle_minutes = 1000
+healing_probe_seconds = 3600
 [plugins.build_swarm.portage_config]
 "make.conf" = 'MAKEOPTS="-j16"'
 """
@@ -57,7 +58,8 @@ class Drone:
     swarm: "Swarm"
     name: str
     id: str
-    cores: int = 16
+    cores: int = 4
+    """So many that it holds one package at a time."""
 
     def register(self, **changes: Any) -> Any:
         """Beat, and return the answer."""
@@ -154,7 +156,7 @@ class Swarm:
     def drone(self, name: str = "", **changes: Any) -> Drone:
         """Register a drone that no other test has."""
         number = next(_NUMBERS)
-        cores = changes.pop("cores", 16)
+        cores = changes.pop("cores", 4)
         made = Drone(self, name or f"drone-{number}", f"{number:032x}", cores)
         made.register(**changes)
         return made
@@ -189,7 +191,7 @@ class Swarm:
         self.control("clear_failures")
         if not self.read("/api/v1/status")["queue_depth"]:
             return
-        last = self.drone("last-one", cores=4096, capabilities={"cores": 4096, "ram_gb": 4096})
+        last = self.drone("last-one", cores=4096, capabilities={"cores": 4096, "portage_timestamp": "2026-02-12"})
         while (package := last.work().get("package")) is not None:
             assert last.complete(package)["accepted"]
         assert self.read("/api/v1/status")["queue_depth"] == 0
