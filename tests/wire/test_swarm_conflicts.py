@@ -571,3 +571,44 @@ def test_bootstrap_script_names_this_server_and_the_file_that_it_gives(swarm: Sw
     assert hashlib.sha256(found.content).hexdigest() == digest
     assert found.content == swarm.product.pyz.read_bytes()
     swarm.refused("GET", "/api/v1/provision/bootstrap?name=a;b", status=400)
+
+
+def test_approved_host_is_provisioned_with_a_credential_of_its_own(swarm: Swarm, tmp_path: Path) -> None:
+    with running_sshd(tmp_path / "sshd") as sshd:
+        sshd.authorize(swarm.read("/api/appliance/swarm/approvals")["public_key"])
+        # The script itself is not let loose on this host: it is kept, and says what a shell would.
+        sshd.stub("sh", f'cat > "{tmp_path}/script"; echo works')
+        drone = swarm.drone()
+        told = {"address": "127.0.0.1", "port": sshd.port, "user": sshd.user, "host_key": sshd.host_key}
+        swarm.post(f"/api/appliance/swarm/drones/{drone.name}/approve", told | {"drone_type": "lxc"})
+        secrets = []
+        for body in ({"name": drone.name}, {"ip": "127.0.0.1"}, {"ip": "127.0.0.1", "name": drone.name}):
+            found = swarm.post("/api/v1/provision/drone", body)
+            assert found.items() >= {"status": "ok", "name": drone.name, "output": "works\n"}.items()
+            first, script = (tmp_path / "script").read_text().split("\n", 1)
+            assert script.startswith("#!/bin/sh\n")
+            assert f"name={drone.name}\n" in script
+            secrets.append(first.removeprefix("SWARM_TOKEN="))
+        statuses = [
+            swarm.send("GET", f"/api/v1/work?id={drone.id}", headers=STRANGER | {"Authorization": f"Bearer {each}"})
+            for each in secrets
+        ]
+        # What an earlier provisioning gave counts no more.
+        assert [each.status_code for each in statuses] == [401, 401, 200]
+        sshd.stub("sh", f'cat > "{tmp_path}/script"; echo "there is no emerge here" >&2; exit 1')
+        words = swarm.refused("POST", "/api/v1/provision/drone", {"name": drone.name}, status=409)
+        assert "there is no emerge here" in words
+        failed = (tmp_path / "script").read_text().split("\n", 1)[0].removeprefix("SWARM_TOKEN=")
+        for secret, status in ((failed, 401), (secrets[-1], 200)):
+            headers = STRANGER | {"Authorization": f"Bearer {secret}"}
+            assert swarm.send("GET", f"/api/v1/work?id={drone.id}", headers=headers).status_code == status
+        swarm.refused("POST", "/api/v1/provision/drone", {"name": drone.name, "ip": "10.0.0.9"}, status=409)
+        swarm.post(f"/api/appliance/swarm/drones/{drone.name}/unapprove")
+    for body, status in (
+        ({"name": drone.name}, 409),
+        ({"ip": "10.0.0.9"}, 409),
+        ({"ip": "drone; reboot"}, 400),
+        ({"name": "-x"}, 400),
+        ({}, 400),
+    ):
+        swarm.refused("POST", "/api/v1/provision/drone", body, status=status)
