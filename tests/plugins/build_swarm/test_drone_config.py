@@ -57,7 +57,7 @@ def test_field_that_cannot_be_that_is_named(name: str, value: Any) -> None:
     with pytest.raises(BadInput) as refused:
         read({name: value})
     assert refused.value.field == name
-    assert str(value)[:8] not in refused.value.message or name in ("cores_limit", "auto_reboot")
+    assert "hunter2" not in refused.value.message + refused.value.hint
 
 
 def test_request_without_a_field_is_refused() -> None:
@@ -65,11 +65,10 @@ def test_request_without_a_field_is_refused() -> None:
         read({"node_name": "x", "created_at": 1})
 
 
-@given(
-    st.dictionaries(
-        st.sampled_from(sorted(DEFAULTS)), st.none() | st.integers() | st.floats() | st.text() | st.booleans()
-    )
-)
+VALUES = st.none() | st.integers() | st.floats() | st.text() | st.booleans()
+
+
+@given(st.dictionaries(st.sampled_from(sorted(DEFAULTS)), VALUES))
 def test_anything_is_kept_or_refused_and_nothing_else(body: dict[str, Any]) -> None:
     try:
         kept = read(body)
