@@ -145,6 +145,8 @@ class File:
     """Offered as attachment under this name when set."""
     headers: tuple[tuple[str, str], ...] = ()
     """Further headers; without a Cache-Control among them, clients keep the file and ask whether it has changed."""
+    since_seconds: int = 0
+    """How much later than Last-Modified an If-Modified-Since must be to count: what clients add to what they know."""
 
 
 @frozen(kw_only=True)

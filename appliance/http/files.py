@@ -62,7 +62,7 @@ async def plan_file(file: File, head: Head) -> FilePlan:
     etag = f'"{about.st_mtime_ns:x}-{about.st_size:x}"'
     modified = formatdate(int(about.st_mtime), usegmt=True)
     headers = [("etag", etag), ("last-modified", modified), ("accept-ranges", "bytes")]
-    if _is_unchanged(head, etag, int(about.st_mtime)):
+    if _is_unchanged(head, etag, int(about.st_mtime) + file.since_seconds):
         opened.close()
         return FilePlan(status=304, headers=headers)
     headers.insert(0, ("content-type", file.content_type))

@@ -24,6 +24,9 @@ from .store import BinhostStore
 
 _INDEX_TYPES: Final = {PACKAGES: "text/plain; charset=utf-8", PACKED: "application/gzip"}
 PACKAGE_TYPE: Final = "application/vnd.gentoo.gpkg"
+PORTAGE_ADDS_SECONDS: Final = 5
+"""What Portage adds to the time of its copy of an index before it asks whether ours is newer: two of ours may be made
+within that time, and the second must not look like the first."""
 OPERATOR: Final = "operator:"
 """What stands before the name of a person who has uploaded; no drone's name has a colon."""
 
@@ -144,7 +147,7 @@ class Binhost:
 
 
 def _index_file(folder: Path, name: str) -> File:
-    return File(path=folder / name, content_type=_INDEX_TYPES[name])
+    return File(path=folder / name, content_type=_INDEX_TYPES[name], since_seconds=PORTAGE_ADDS_SECONDS)
 
 
 def _package_file(path: Path) -> File:

@@ -139,6 +139,13 @@ def made(folder: Path, ebuilds: Mapping[str, str] | None = None) -> Portage:
     return one
 
 
+def built(folder: Path) -> Portage:
+    """Make a prefix whose PKGDIR has the two packages of its repository, and Portage's own index of them."""
+    one = made(folder)
+    one.run("emerge", "--buildpkgonly", "--nodeps", "--quiet", "app-test/hello", "app-test/world")
+    return one
+
+
 def _repository(folder: Path) -> None:
     base = folder / "profiles/base"
     for path in (base, folder / "metadata", folder / "licenses"):
