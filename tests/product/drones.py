@@ -1,7 +1,6 @@
 """Drones of the built file: real processes that can be killed, each with a spool of its own."""
 
 import json
-import os
 import signal
 import subprocess
 from pathlib import Path
@@ -81,12 +80,3 @@ def end_all(drones: list[DroneProcess]) -> None:
             one.end(signal.SIGTERM)
         except subprocess.TimeoutExpired:
             one.end()
-
-
-def is_alive(pid: int) -> bool:
-    """Whether there is such a process."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
