@@ -404,7 +404,7 @@ def test_unapproved_drone_is_409_with_the_way_to_approve_it_and_nobody_connects(
     roll = farm.swarm.post(
         f"{PAYLOADS}/drone_binary/{version}/rolling-deploy", {"drones": ["drone-unapproved", "nobody"]}
     )
-    assert (roll["status"], roll["success_count"], roll["fail_count"]) == ("error", 0, 2)
+    assert (roll["status"], roll["success_count"], roll["fail_count"]) == ("partial", 0, 2)
     assert roll["results"]["drone-unapproved"]["hint"] == "appliance swarm approve drone-unapproved"
     assert roll["results"]["nobody"]["success"] is False
     assert {name: drone.connections for name, drone in farm.sshd.items()} == before
@@ -516,7 +516,7 @@ def test_roll_that_fails_brings_back_what_every_drone_had(farm: Farm) -> None:
     new = farm.add("does not")
     farm.sshd["drone-b"].stub("rc-service", 'grep -q "does not" "$HOME/opt/bin/swarm-drone" && exit 1; exit 0')
     found = roll(farm, new["version"])
-    assert (found["status"], found["success_count"], found["fail_count"]) == ("error", 0, 2)
+    assert (found["status"], found["success_count"], found["fail_count"]) == ("partial", 0, 2)
     assert found["results"]["drone-a"] == {
         "success": False,
         "message": f"rolled back to drone_binary v{old['version']} (drone-b failed)",

@@ -1,6 +1,6 @@
 """The versions of payloads that are kept here: their content on disk, what is said of them in the database."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -107,11 +107,15 @@ class Catalogue:
         """Return where a version's content lies."""
         return self.contents.path(version.file)
 
-    async def remove(self, wanted: PayloadVersion) -> None:
-        """Delete a version and its content; raises `Conflict` where a drone has it."""
+    async def remove(self, wanted: PayloadVersion, known: Collection[str]) -> None:
+        """Delete a version and its content; raises `Conflict` where a drone has it.
+
+        :param known: ids of the drones that there are: what a forgotten one had holds nothing up.
+        """
         async with self._adding:
             for has in await self.core.database.read(store.drone_payloads):
-                if (has.payload_type, has.version) == (wanted.payload_type, wanted.version):
+                is_same = (has.payload_type, has.version) == (wanted.payload_type, wanted.version)
+                if is_same and has.drone_id in known:
                     raise Conflict(
                         f"{wanted.label} is on drone {has.drone_id}", hint="deploy another version there first"
                     )

@@ -110,9 +110,7 @@ async def remove(call: Call[None]) -> dict[str, Any]:
     """Take away a version that no drone has."""
     state: SwarmState = call.state
     payload_type = named_type(call.path["type"])
-    kept = state.payloads.catalogue
-    found = kept.get(payload_type, named_version(payload_type, call.path["version"]))
-    await kept.remove(found)
+    found = await state.payloads.remove(payload_type, named_version(payload_type, call.path["version"]))
     return {"deleted": found.label}
 
 

@@ -176,6 +176,12 @@ class Payloads:
             message="Hash matches" if matches else _differs(found, why, versions),
         )
 
+    async def remove(self, payload_type: str, version: str) -> PayloadVersion:
+        """Take away a version; raises `NotFound`, and `Conflict` where a drone has it."""
+        wanted = self.catalogue.get(payload_type, version)
+        await self.catalogue.remove(wanted, {drone.drone_id for drone in self.fleet.drones()})
+        return wanted
+
     # ------------------------------------------------------------ reading
 
     async def matrix(self) -> Matrix:

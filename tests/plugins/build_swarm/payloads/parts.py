@@ -60,6 +60,10 @@ class FolderDrones:
     """What was done, oldest first."""
     holds: dict[tuple[str, str], trio.Event] = field(factory=dict)
     """A step waits for its event."""
+    deadlines: dict[str, float] = field(factory=dict)
+    """What the last copy was given."""
+    restarted: list[str] = field(factory=list)
+    """Services, oldest first."""
     reached: trio.Event = field(factory=trio.Event)
     """Set when a step waits."""
 
@@ -83,6 +87,8 @@ class FolderDrones:
         drone = approval.drone_name
         step = _STEPS.get(argv[2], argv[0]) if argv[0] == "sh" else argv[0]
         await self._step(drone, step)
+        if step == "restart":
+            self.restarted.append(argv[-1])
         if step in ("restart", "pgrep"):
             return Ran(status=0, stdout="", stderr="")
         await trio.Path(self.folder / drone).mkdir(parents=True, exist_ok=True)
@@ -95,6 +101,7 @@ class FolderDrones:
     async def put(
         self, approval: Approval, path: str, source: Path, *, mode: int, sha256: str, deadline_s: float
     ) -> None:
+        self.deadlines["put"] = deadline_s
         await self._step(approval.drone_name, "put")
         self._store(self.path(approval.drone_name, path), await trio.Path(source).read_bytes(), mode, sha256)
 

@@ -218,11 +218,22 @@ async def test_version_is_taken_away_unless_a_drone_has_it(tmp_path: Path) -> No
         async with box.working():
             await box.payloads.deploy("d1", "drone_binary", "1.0", verify=True, by=BY)
             with pytest.raises(Conflict, match="is on drone"):
-                await box.catalogue.remove(box.catalogue.get("drone_binary", "1.0"))
+                await box.payloads.remove("drone_binary", "1.0")
             await box.add("2.0")
             await box.payloads.deploy("d1", "drone_binary", "2.0", verify=True, by=BY)
-        await box.catalogue.remove(box.catalogue.get("drone_binary", "1.0"))
+        await box.payloads.remove("drone_binary", "1.0")
         assert [one.version for one in await box.catalogue.all()] == ["2.0"]
         assert len(kept(tmp_path)) == 1
         with pytest.raises(NotFound, match=r"drone_binary 1\.0"):
             box.catalogue.get("drone_binary", "1.0")
+
+
+async def test_version_that_only_a_forgotten_drone_has_is_taken_away(tmp_path: Path) -> None:
+    async with opened(tmp_path) as box:
+        await box.add("1.0")
+        box.fleet.add("d1")
+        async with box.working():
+            await box.payloads.deploy("d1", "drone_binary", "1.0", verify=True, by=BY)
+        del box.fleet.known["d1"]
+        await box.payloads.remove("drone_binary", "1.0")
+        assert await box.catalogue.all() == []

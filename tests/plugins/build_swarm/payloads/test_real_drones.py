@@ -125,6 +125,7 @@ async def test_deploy_puts_the_program_on_the_drone_and_verify_reads_it_there(
         assert "No such file" in found.message
 
 
+@pytest.mark.long
 async def test_roll_whose_program_does_not_come_up_brings_back_what_each_drone_had(
     tmp_path: Path, two_sshd: dict[str, Sshd]
 ) -> None:
