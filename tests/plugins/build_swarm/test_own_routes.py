@@ -77,7 +77,7 @@ async def test_drones_are_shown_with_what_they_build(tmp_path: Path) -> None:
         metrics = {"cpu_percent": 45.2, "load_1m": 2}
         drone = await one.drone("drone-01", ip="192.0.2.9", metrics=metrics, version="0.4")
         await drone.work()
-        await drone.register(metrics=metrics, current_task=package)
+        await drone.register(metrics=metrics, current_task=package, ip="192.0.2.9")
         found = await one.read(f"{OWN}/drones/drone-01")
         assert (found["address"], found["claimed_ip"], found["assigned"]) == ("127.0.0.1", "192.0.2.9", [package])
         assert (found["cpu_percent"], found["ram_percent"], found["load_1m"]) == (45.2, None, 2.0)
