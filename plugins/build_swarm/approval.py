@@ -80,7 +80,7 @@ class Who:
         """The caller in one word, as an approval keeps it."""
         return self.name or self.subject or self.kind
 
-    async def record(self, core: Core, action: str, drone_name: str, **detail: Any) -> None:
+    async def record(self, core: Core, action: str, drone_name: str, /, **detail: Any) -> None:
         """Write down what was done; durable when this returns."""
         await core.audit.record(
             action,
