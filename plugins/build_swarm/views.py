@@ -1,7 +1,7 @@
 """What many clients ask for again and again, encoded once: drones, the status, and the queue.
 
-Each drone's and package's part is made anew only after it has changed; the whole is kept for as long as nothing at all
-has changed, at most a tenth of a second, since progress goes with time.
+Each drone's part is made anew only after it has changed; the whole is kept for as long as nothing at all has changed,
+at most a tenth of a second, since progress goes with time.
 """
 
 from collections.abc import Callable, Iterable
@@ -52,7 +52,6 @@ class Views:
     now: Now
     _nodes: _Pieces = field(factory=lambda: _Pieces(nodes.node_head), init=False)
     _short: _Pieces = field(factory=lambda: _Pieces(nodes.short_head), init=False)
-    _packages: dict[int, tuple[tuple[Any, ...], bytes]] = field(factory=dict, init=False)
     _wholes: dict[str, tuple[_Mark, bytes]] = field(factory=dict, init=False)
 
     def nodes(self, *, offline: bool) -> bytes:
@@ -142,23 +141,4 @@ class Views:
     # ------------------------------------------------------------ the queue
 
     def _make_queue(self) -> bytes:
-        packages = self.swarm.packages()
-        if len(self._packages) > 2 * len(packages) + 1000:
-            self._packages.clear()
-        return records.joined([self._package(package) for package in packages])
-
-    def _package(self, package: Package) -> bytes:
-        mark = (
-            package.state,
-            package.drone_id,
-            package.failures,
-            package.error,
-            package.delegated_unix_us,
-            package.completed_unix_us,
-            package.priority,
-        )
-        found = self._packages.get(package.package_id)
-        if found is None or found[0] != mark:
-            made = records.package(package, self._drone_name(package))
-            found = self._packages[package.package_id] = (mark, made)
-        return found[1]
+        return _encode([records.package(package, self._drone_name(package)) for package in self.swarm.packages()])
