@@ -118,7 +118,7 @@ def build(core: Core) -> Parts:
             drone_locks,
             *local,
         ],
-        readiness=[one.readiness for one in local],
+        readiness=[binhost_setup.readiness(binhost), *(one.readiness for one in local)],
         runs_as_us=runs_as_us(core.settings, core),
         panels=[overview.panel(swarm)],
         prometheus=[binhost_setup.section(binhost)],

@@ -89,7 +89,9 @@ class Binhost:
 
     # ------------------------------------------------------------ uploads
 
-    async def upload(self, path: str, chunks: AsyncIterator[bytes], *, sha256: str, caller: Caller) -> Stored:
+    async def upload(
+        self, path: str, chunks: AsyncIterator[bytes], *, sha256: str, caller: Caller, expected_bytes: int = 0
+    ) -> Stored:
         """Take a package in from a drone or an operator; see `Staging.put`."""
         is_drone = caller.kind is Kind.DRONE
         by = caller.subject if is_drone else OPERATOR + (caller.name or caller.kind.value)
@@ -97,7 +99,9 @@ class Binhost:
         def may_replace(wanted: PackagePath) -> bool:
             return not is_drone or any(requirement.is_meant(atom, wanted) for atom in self.assigned(by))
 
-        return await self.staging.put(path, chunks, sha256=sha256, by=by, may_replace=may_replace)
+        return await self.staging.put(
+            path, chunks, sha256=sha256, by=by, may_replace=may_replace, expected_bytes=expected_bytes
+        )
 
     # ------------------------------------------------------------ what is served
 

@@ -37,7 +37,14 @@ async def upload(call: Call[AsyncIterator[bytes]]) -> Answer:
     """
     state: SwarmState = call.state
     sha256 = sha256_of(call.head)
-    stored = await state.binhost.upload(call.path["path"], call.body, sha256=sha256, caller=call.caller)
+    length = call.head.header(b"content-length") or "0"
+    stored = await state.binhost.upload(
+        call.path["path"],
+        call.body,
+        sha256=sha256,
+        caller=call.caller,
+        expected_bytes=int(length) if length.isdigit() and len(length) < 16 else 0,
+    )
     seen = await state.binhost.staging.seen(within_seconds=PUBLISHED_WITHIN_SECONDS)
     item = UploadItem(package=binary_item(stored.binary), is_new=stored.is_new, is_published=seen)
     return Answer(model=item, status=201 if stored.is_new else 200)

@@ -24,7 +24,7 @@ PACKAGES: Final = "Packages"
 PACKED: Final = "Packages.gz"
 ENTRY_BYTES_MAX: Final = 1 << 20
 GZIP_LEVEL: Final = 4
-"""10,000 entries (11 MB): 105 ms and 1.5 MB; level 1 saves a quarter of the time, level 6 a fifth of the bytes."""
+"""10,000 made-up entries, 11.7 MB: 2.4 MB in 109 ms; 2.7 MB in 81 ms at level 1, 2.3 MB in 194 ms at 6."""
 _REDUCED: Final = ("BDEPEND", "DEPEND", "IDEPEND", "LICENSE", "PDEPEND", "PROPERTIES", "RDEPEND", "RESTRICT")
 _USUAL: Final = {"EAPI": "0", "SLOT": "0"}
 _LAST: Final = {"repository": "REPO"}

@@ -53,19 +53,23 @@ class _Sink:
         # The last two are what Portage compares a fetched file with; the first is what the sender vouches for.
         self.digests = {name: hashlib.new(name, usedforsecurity=name == "sha256") for name in ("sha256", "sha1", "md5")}
 
-    def write(self, data: bytes) -> None:
-        """Write a batch; raise `TooLarge` when there is no room for it."""
-        self.size += len(data)
+    def check(self, size: int, more: int) -> None:
+        """Raise `TooLarge` when there is no room for ``size`` bytes in all, ``more`` of them still to be written."""
         room = self.room
-        if self.size > room.bytes_max:
+        if size > room.bytes_max:
             raise TooLarge(
                 f"a binary package has at most {room.bytes_max} bytes here", hint="raise binhost_package_bytes_max"
             )
-        if room.budget_bytes is not None and self.size > room.budget_bytes:
+        if room.budget_bytes is not None and size > room.budget_bytes:
             raise TooLarge("the binary host has used up its bytes", hint="delete releases, or raise binhost_bytes_max")
         state = os.fstatvfs(self.descriptor)
-        if state.f_bavail * state.f_frsize < room.free_bytes_min + len(data):
+        if state.f_bavail * state.f_frsize < room.free_bytes_min + more:
             raise _full()
+
+    def write(self, data: bytes) -> None:
+        """Write a batch; raise `TooLarge` when there is no room for it."""
+        self.size += len(data)
+        self.check(self.size, len(data))
         for digest in self.digests.values():
             digest.update(data)
         left = memoryview(data)
@@ -82,17 +86,21 @@ def _full() -> TooLarge:
     return TooLarge("the disk of the binary host is full", hint="free space, or lower binhost_free_bytes_min")
 
 
-async def receive(folder: Path, chunks: AsyncIterator[bytes], room: Callable[[int], Room]) -> Received:
+async def receive(
+    folder: Path, chunks: AsyncIterator[bytes], room: Callable[[int], Room], *, expected_bytes: int = 0
+) -> Received:
     """Store what arrives in a new file below ``folder``, durably; nothing is left of it when that fails.
 
     :param room: asked before more is written, with the bytes that there are then.
+    :param expected_bytes: what the sender says will come; refused at once where there is no room for it.
     :raises TooLarge: it is too large, or the disk too full.
     """
     partial = folder / f"{new_id('incoming')}.partial"
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     whole = False
     try:
-        sink = _Sink(descriptor, room(0))
+        sink = _Sink(descriptor, room(expected_bytes))
+        sink.check(expected_bytes, expected_bytes)
         batch = bytearray()
         async for chunk in chunks:
             batch += chunk

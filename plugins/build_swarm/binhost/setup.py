@@ -1,13 +1,13 @@
 """Puts the binary host together."""
 
-from appliance.plugin import Core
+from appliance.plugin import Core, Readiness
 
 from ..binhost_settings import BinhostSettings
 from ..swarm import Swarm
 from .binhost import Binhost
 from .telemetry import section
 
-__all__ = ["build", "section"]
+__all__ = ["build", "readiness", "section"]
 
 
 def build(core: Core, settings: BinhostSettings, swarm: Swarm) -> Binhost:
@@ -23,3 +23,8 @@ def build(core: Core, settings: BinhostSettings, swarm: Swarm) -> Binhost:
     if settings.require_binary:
         swarm.binary_check = binhost.missing
     return binhost
+
+
+def readiness(binhost: Binhost) -> Readiness:
+    """Return the line of ``/readyz`` that says whether what is uploaded comes to be seen."""
+    return Readiness(name="swarm binary host", check=lambda: binhost.staging.problem)

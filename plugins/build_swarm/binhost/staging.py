@@ -97,12 +97,14 @@ class Staging:
         sha256: str,
         by: str,
         may_replace: Callable[[PackagePath], bool],
+        expected_bytes: int = 0,
     ) -> Stored:
         """Take a package in; durable when it returns, visible with the next publication.
 
         :param sha256: what the sender says it is, in lower case.
         :param may_replace: asked once it has arrived: whether it may take the place of what somebody else has uploaded
             to this path.
+        :param expected_bytes: how much will come, where that is known.
         :raises BadInput: the path, the hash or the package is wrong, or they do not agree.
         :raises Conflict: there is another file at this path, which it may not replace.
         :raises TooLarge: it is too large, or there is no room.
@@ -110,7 +112,8 @@ class Staging:
         wanted = parse_path(path)
         token = object()
         try:
-            received = await receive(self.objects.incoming, chunks, partial(self._room, token))
+            room = partial(self._room, token)
+            received = await receive(self.objects.incoming, chunks, room, expected_bytes=expected_bytes)
             try:
                 return await self._keep(wanted, received, sha256=sha256, by=by, may_replace=may_replace)
             finally:

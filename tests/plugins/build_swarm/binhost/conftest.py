@@ -1,6 +1,5 @@
 """Packages that real Portage has made, once for all tests of a session."""
 
-
 import pytest
 
 from tests.plugins.build_swarm.binhost import portage

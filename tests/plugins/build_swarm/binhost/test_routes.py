@@ -135,6 +135,12 @@ async def test_package_is_served_in_ranges_and_with_conditions(appliance: Runnin
         assert (await appliance.get(f"{BINHOST}/staging/{outside}")).status in {400, 404}
 
 
+@pytest.mark.parametrize("sent", ["x11-libs/gtk+/gtk+-3.0-1.gpkg.tar", "x11-libs/gtk%2B/gtk%2b-3.0-1.gpkg.tar"])
+async def test_plus_in_a_name_is_a_plus_however_it_is_sent(appliance: RunningAppliance, sent: str) -> None:
+    await put(appliance, "x11-libs/gtk+-3.0", await credential(appliance))
+    assert (await appliance.get(f"{BINHOST}/staging/{sent}")).body == gpkg("x11-libs/gtk+-3.0")
+
+
 async def test_index_made_right_after_another_is_news_to_portage(appliance: RunningAppliance) -> None:
     drone = await credential(appliance)
     await put(appliance, HELLO, drone)
@@ -220,6 +226,8 @@ async def test_what_is_done_to_releases_is_told_and_written_down(appliance: Runn
     assert 'appliance_swarm_binhost_packages{area="staging"} 1\n' in metrics
     assert 'appliance_swarm_binhost_packages{area="current"} 1\n' in metrics
     assert f"appliance_swarm_binhost_used_bytes {len(gpkg(HELLO))}\n" in metrics
+    ready = (await appliance.control("GET", "/readyz")).json["items"]
+    assert any("swarm binary host" in one["name"] for one in ready)
 
 
 async def test_releases_need_an_operator(appliance: RunningAppliance) -> None:

@@ -142,6 +142,18 @@ async def test_upload_beyond_its_bounds_is_refused_and_leaves_nothing(tmp_path: 
         await host.binhost.staging.remove(PATH)
 
 
+async def test_upload_that_says_it_will_be_too_large_is_refused_before_it_comes(tmp_path: Path) -> None:
+    async def never() -> AsyncIterator[bytes]:
+        raise AssertionError("nothing is read of it")
+        yield b""
+
+    async with opened(tmp_path, binhost_package_bytes_max=5000, binhost_bytes_max=4000) as host:
+        for expected, words in ((5001, "at most 5000 bytes"), (4001, "used up its bytes")):
+            with pytest.raises(TooLarge, match=words):
+                await host.binhost.upload(PATH, never(), sha256="0" * 64, caller=drone("d"), expected_bytes=expected)
+        assert list(host.files("incoming")) == []
+
+
 async def test_bytes_of_uploads_on_their_way_count_for_the_budget(tmp_path: Path) -> None:
     data = gpkg(HELLO, image=os.urandom(1_200_000))
     waiting = trio.Event()
