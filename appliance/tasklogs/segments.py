@@ -185,7 +185,8 @@ class SegmentedLog:
             if kind in STREAM_OF:
                 self.written[STREAM_OF[kind]] += end - at
             at, kept = end, kept + RECORD.size
-        _append(segment.index, 0, index[:kept])
+        # Cut and not written again: somebody may be reading what is before.
+        os.truncate(segment.index, kept)
         os.truncate(segment.text, at - segment.start)
         return evolve(segment, end=at, index_bytes=kept)
 

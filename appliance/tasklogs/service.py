@@ -158,6 +158,7 @@ class TaskLogs:
         self._limit_bytes = limit_bytes
         self._now = now
         self._channels: dict[str, _Channel] = {}
+        self._looking = trio.Lock()
 
     @asynccontextmanager
     async def open(self, job_id: str) -> AsyncIterator[LogWriter]:
@@ -259,8 +260,11 @@ class TaskLogs:
         """Lend the job's channel; it lives as long as somebody has it."""
         folder = self._log_folder(job_id)
         if job_id not in self._channels:
-            stored = await trio.to_thread.run_sync(SegmentedLog, folder, self._limit_bytes)
-            self._channels.setdefault(job_id, _Channel(stored))
+            # One at a time: what is looked at must not be mended meanwhile, by a writer that looked at it too.
+            async with self._looking:
+                if job_id not in self._channels:
+                    stored = await trio.to_thread.run_sync(SegmentedLog, folder, self._limit_bytes)
+                    self._channels[job_id] = _Channel(stored)
         channel = self._channels[job_id]
         channel.followers += 1
         try:

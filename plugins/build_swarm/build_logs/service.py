@@ -56,7 +56,11 @@ class BuildLogs:
         self._texts = TaskLogs(folder, limit_bytes=lambda: self.settings.log_limit_bytes, now=self.core.now)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Prune every five minutes until cancelled."""
+        """Prune every five minutes until cancelled; what was being written when we went down may go on."""
+        left = await self.core.database.read(lambda connection: store.unended(connection, OPEN_MAX))
+        now = self.core.now()
+        for known in left:
+            self._open.setdefault(known.log_id, _Open(known, now))
         task_status.started()
         while True:
             try:

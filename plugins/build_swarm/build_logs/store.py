@@ -46,6 +46,12 @@ def page(connection: sqlite3.Connection, values: dict[str, Any]) -> list[BuildLo
     return [BuildLog(**dict(zip(_COLUMNS, row, strict=True))) for row in connection.execute(_PAGE, values)]
 
 
+def unended(connection: sqlite3.Connection, limit: int) -> list[BuildLog]:
+    """Return logs that have not ended, newest first."""
+    rows = connection.execute(f"{_SELECT} WHERE ended_unix_us IS NULL ORDER BY started_unix_us DESC LIMIT ?", (limit,))
+    return [BuildLog(**dict(zip(_COLUMNS, row, strict=True))) for row in rows]
+
+
 def of_builds(connection: sqlite3.Connection, builds: list[dict[str, Any]]) -> list[str | None]:
     """Return, for each build, the log that ended shortly before it was reported, if there is one."""
     rows = [connection.execute(_OF_BUILD, build).fetchone() for build in builds]

@@ -247,3 +247,17 @@ async def test_writer_that_is_faster_than_the_disk_holds_no_more_than_it_may(tmp
     # All of it in one piece would be kept: what is held is one segment.
     end, missing_bytes = await logs.size_bytes("task-1")
     assert (end, missing_bytes > end // 2) == (200 * len(line), True)
+
+
+async def test_reader_is_not_in_the_way_of_a_writer_that_begins_nor_it_in_the_readers(tmp_path: Path) -> None:
+    logs = logs_in(tmp_path)
+
+    async def read() -> None:
+        await logs.read("task-1")
+
+    # Each writer looks at what is there, and mends it, while others read it.
+    for _ in range(60):
+        async with trio.open_nursery() as nursery:
+            for one in (read, lambda: write(logs, b"line\n"), read, read):
+                nursery.start_soon(one)
+    assert await text(logs) == b"line\n" * 60
