@@ -6,7 +6,6 @@ import signal
 import struct
 import subprocess
 import termios
-import tty
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final
@@ -20,6 +19,9 @@ PIECE_BYTES: Final = 16_384
 SIDE_MAX: Final = 1000
 """Columns and rows of a terminal, at most; programs reckon with them."""
 TERM: Final = "xterm-256color"
+IUTF8: Final = 0o40000
+"""Linux's termios(3): erasing in a line takes whole characters. Python has no name for it before 3.14."""
+RAW_POLL_SECONDS: Final = 0.02
 
 
 @define(eq=False)
@@ -38,6 +40,14 @@ class Pty:
                 await trio.lowlevel.wait_readable(self._fd)
             except OSError:  # EIO: nobody has the other end open any more
                 return b""
+
+    async def until_raw(self) -> None:
+        """Wait until the program takes keys as they are, as ssh does once it is connected, or has ended.
+
+        What is written earlier would be shown by this side, and again by the other.
+        """
+        while self.process.poll() is None and termios.tcgetattr(self._fd)[3] & termios.ICANON:
+            await trio.sleep(RAW_POLL_SECONDS)
 
     async def write(self, data: bytes) -> None:
         """Write all of it, waiting while the program reads nothing; what is written to one that has gone is lost."""
@@ -60,7 +70,7 @@ class Pty:
 
 @asynccontextmanager
 async def on_pty(argv: Sequence[str], *, columns: int, rows: int) -> AsyncIterator[Pty]:
-    """Run a program on a raw pseudo-terminal until the block ends; its whole process group ends then.
+    """Run a program on a pseudo-terminal until the block ends; its whole process group ends then.
 
     :raises OSError: it cannot be started.
     """
@@ -68,8 +78,10 @@ async def on_pty(argv: Sequence[str], *, columns: int, rows: int) -> AsyncIterat
     process: trio.Process | None = None
     try:
         os.set_blocking(ours, False)
-        # From the start: what is typed before ssh has made it raw would come back as echo.
-        tty.setraw(theirs)
+        # As a login has it: ssh gives the terminal on the other side the modes of this one.
+        modes = termios.tcgetattr(theirs)
+        modes[0] |= IUTF8
+        termios.tcsetattr(theirs, termios.TCSANOW, modes)
         _set_size(theirs, columns, rows)
         try:
             process = await trio.lowlevel.open_process(

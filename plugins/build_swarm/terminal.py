@@ -208,6 +208,7 @@ class _Session:
             raise gone[0]
 
     async def _type(self, pty: Pty) -> None:
+        await pty.until_raw()
         while True:
             message = read_message(await self.socket.receive())
             match message:
