@@ -99,7 +99,10 @@ class Drone:
 
 
 @asynccontextmanager
-async def swarm(folder: Path, config: str = "", *, now: Now = unix_now_us) -> AsyncIterator[Swarm]:
+async def swarm(
+    folder: Path, config: str = "", *, now: Now = unix_now_us, listen: tuple[str, ...] = ("127.0.0.1:0",)
+) -> AsyncIterator[Swarm]:
     """Run an appliance with a swarm."""
-    async with running(folder, config=config, environment={"ADMIN_KEY": KEY}, now=now) as appliance:
+    environment = {"ADMIN_KEY": KEY}
+    async with running(folder, config=config, environment=environment, now=now, listen=listen) as appliance:
         yield Swarm(appliance)

@@ -100,3 +100,34 @@ async def test_name_that_begins_as_a_sweeper_s_is_one(tmp_path: Path) -> None:
         sweeper = await one.drone("Sweeper-1")
         (node,) = await one.read("/api/v1/nodes")
         assert (node["name"], node["type"]) == (sweeper.name, "sweeper")
+
+
+OPENED = """
+[[listeners]]
+address = "127.0.0.1:0"
+trust = "none"
+[plugins.build_swarm]
+open_to = ["127.0.0.0/8"]
+"""
+
+
+async def test_drone_of_an_opened_network_needs_no_credential_and_may_change_nothing_else(tmp_path: Path) -> None:
+    async with swarm(tmp_path, OPENED, listen=()) as one:
+        keyed = {"X-Admin-Key": KEY}
+        package = atom()
+        queued = await one.send("POST", "/api/v1/queue", {"packages": [package]}, headers=keyed)
+        assert queued.status == 200
+        drone = await one.drone()
+        assert (await drone.work())["package"] == package
+        assert (await drone.complete(package))["accepted"] is True
+        for path in ("status", "nodes", "queue", "events", "history", "sessions", "orchestrator", "profiles"):
+            await one.read(f"/api/v1/{path}")
+        for method, path, body in (
+            ("POST", "/api/v1/queue", {"packages": [atom()]}),
+            ("POST", "/api/v1/control", {"action": "pause"}),
+            ("POST", f"/api/v1/nodes/{drone.id}/pause", None),
+            ("DELETE", f"/api/v1/nodes/{drone.id}", None),
+            ("GET", "/api/v1/drone-health", None),
+        ):
+            await one.refused(method, path, body, status=401)
+        await one.refused("GET", "/api/v1/status", status=401, headers=STRANGER)
