@@ -10,7 +10,7 @@ from appliance.plugin import BadInput, Call, Conflict, Role, to_unix_s
 from .approval import Approval, Who, read_address, read_port, read_type, read_user
 from .callers import who
 from .healing_routes import LINES_MAX, SyslogQuery
-from .host_keys import HostKey
+from .host_keys import SSH_PORT, HostKey
 from .models import is_name
 from .own_health import approval_item, ping_item
 from .own_models import ApprovalItem, PingItem
@@ -60,7 +60,7 @@ class NewApproval:
     address: str = field(default="", validator=_TEXT)
     """Where the drone's sshd is; empty: where its heartbeats come from."""
     port: int = field(default=0, validator=_PORT)
-    """0: 22."""
+    """0: as configured for the drone, else 22."""
     user: str = field(default="", validator=_TEXT)
     host_key: str = field(default="", validator=max_len(16_384))
     """``TYPE BASE64``; empty: the one that the host shows now, which ``fingerprint`` is compared with."""
@@ -253,12 +253,16 @@ def _wanted(call: Call[NewApproval]) -> _Wanted:
             f"drone {name!r} has not registered yet", field="address", hint="name its address: --address ADDRESS"
         )
     address = read_address(address)
+    config = state.drone_configs.find(name)
+    port, user = (22, state.settings.ssh_user) if config is None else (config["ssh_port"], config["ssh_user"])
     known_type = drone.drone_type.value if drone is not None else "unknown"
+    configured = state.drone_configs.find(name)
+    fields = {} if configured is None else configured.fields
     return _Wanted(
         drone_name=name,
         address=address,
-        port=read_port(body.port or 22),
-        user=read_user(body.user or state.settings.ssh_user),
+        port=read_port(body.port or port),
+        user=read_user(body.user or user),
         drone_type=read_type(body.drone_type or known_type),
         seen_address=read_address(drone.address) if drone is not None and drone.address else address,
         approved_by=who(call.caller),

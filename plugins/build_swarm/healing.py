@@ -63,6 +63,8 @@ class Healing:
     clock: Callable[[], int] | None = None
     """Microseconds of a clock that never jumps; ``None``: trio's, as core's wall clock is when `run` begins."""
     name: str = "healing"
+    may_reboot: Callable[[str], bool] = lambda name: True
+    """Asked, by name, whether operators let a drone be rebooted."""
     is_running: bool = field(default=False, init=False)
     last_round_unix_us: int | None = field(default=None, init=False)
     _troubles: dict[str, Trouble] = field(factory=dict, init=False)
@@ -108,7 +110,9 @@ class Healing:
         """Return a drone as the ladder sees it."""
         return Patient(
             drone_type=approval.drone_type,
-            is_protected=approval.address in self.settings.healing_protected,
+            is_protected=approval.address in self.settings.healing_protected
+            or (self.may_reboot is not None and not self.may_reboot(drone.name)),
+            is_forbidden=not self.may_reboot(drone.name),
             auto_reboot=drone.capabilities.get("auto_reboot") is not False,
             is_paused=drone.paused,
             heartbeat_age_us=max(0, self.core.now() - drone.last_seen_unix_us) if drone.last_seen_unix_us else None,

@@ -87,6 +87,7 @@ def build(core: Core) -> Parts:
     drone_configs = DroneConfigs(core)
     swarm.cores_limit = drone_configs.cores_limit
     swarm.max_failures = drone_configs.max_failures
+    ssh_parts.healing.may_reboot = drone_configs.may_reboot
     drone_locks = DroneLocks(core, swarm, ssh_parts.approvals, ssh_parts.ssh, drone_configs, core.settings)
     records = records_of(core, core.settings, swarm)
     local = LocalDrone.where_it_can_be(core, core.settings, swarm, binhost, build_logs)

@@ -8,6 +8,7 @@ from appliance.credentials.kinds import Role
 from appliance.testing import SteppingClock, running
 from plugins.build_swarm.drone_world import PROTECTED
 from tests.plugins.build_swarm.kit import KEY, STRANGER, Swarm, atom, swarm
+from tests.plugins.build_swarm.ssh_kit import an_approval
 
 WITH_KEY = STRANGER | {"X-Admin-Key": KEY}
 CONFIG = "/admin/api/drone-config/"
@@ -140,14 +141,26 @@ async def test_drone_of_few_allowed_failures_is_grounded_early(tmp_path: Path) -
         assert (await drone.work())["package"] is None
 
 
-async def test_protected_drone_is_not_deleted_by_our_own_api(tmp_path: Path) -> None:
+async def test_protected_drone_is_not_deleted(tmp_path: Path) -> None:
     async with swarm(tmp_path) as one:
         await one.drone("drone-01")
         await one.post(f"{CONFIG}drone-01", {"protected": True})
-        reply = await one.send("DELETE", "/api/appliance/swarm/drones/drone-01")
-        assert reply.status == 409, reply.text
+        for path in ("/api/appliance/swarm/drones/drone-01", "/api/v1/nodes/drone-01"):
+            reply = await one.send("DELETE", path)
+            assert reply.status == 409, reply.text
         await one.post(f"{CONFIG}drone-01", {"protected": False})
         assert (await one.send("DELETE", "/api/appliance/swarm/drones/drone-01")).status == 200
+
+
+@pytest.mark.parametrize("field", [{"auto_reboot": False}, {"protected": True}])
+async def test_drone_is_not_rebooted_where_its_configuration_forbids_it(tmp_path: Path, field: dict[str, bool]) -> None:
+    async with swarm(tmp_path) as one:
+        drone = await one.drone("drone-01")
+        state = next(each.state for each in one.appliance.state.plugins.parts["build_swarm"].surfaces)
+        known = state.swarm.drone(drone.id)
+        assert state.healing.patient(known, an_approval()).no_reboot == ""
+        await one.post(f"{CONFIG}drone-01", field)
+        assert state.healing.patient(known, an_approval()).no_reboot == "its configuration forbids it"
 
 
 async def test_failed_uploads_are_forgotten(tmp_path: Path) -> None:
