@@ -100,11 +100,11 @@ async def provision(call: Call[Provision]) -> dict[str, Any]:
         said = (ran.stderr or ran.stdout).strip()[-OUTPUT_CHARACTERS:]
         raise Conflict(f"the script ended with status {ran.status}: {said}", hint="mend that on the host, then again")
     return {
-        "status": "ok",
+        "status": "provisioning",  # what clients look for: the drone registers in a moment
         "ip": approval.address,
         "name": approval.drone_name,
         "drone": approval.drone_name,
-        "steps": ["ssh_test: ok", "credential: made", "bootstrap: ok"],
+        "steps": ["ssh_test: ok", "credential: made", "bootstrap_started"],
         "output": ran.stdout[-OUTPUT_CHARACTERS:],
     }
 
