@@ -92,6 +92,69 @@ def test_whatever_was_acknowledged_outlives_a_kill_and_the_index_names_what_is_t
     assert list(incoming.iterdir()) == []
 
 
+def _check_area(host: Product, area: str) -> dict[str, dict[str, str]]:
+    """Hold every package of an area to its index; return the index."""
+    answer = host.get(f"{BINHOST}/{area}/Packages")
+    if answer.status_code == 404 and area == "current":
+        return {}
+    assert answer.status_code == 200, answer.text
+    entries = entries_of(answer.text)
+    assert f"PACKAGES: {len(entries)}\n" in answer.text
+    for path, entry in entries.items():
+        data = host.get(f"{BINHOST}/{area}/{path}").content
+        assert (str(len(data)), hashlib.sha1(data, usedforsecurity=False).hexdigest()) == (entry["SIZE"], entry["SHA1"])
+    return entries
+
+
+@pytest.mark.long
+def test_areas_are_whole_after_every_kill_whatever_was_being_done(host: Product) -> None:
+    acknowledged: set[str] = set()
+    releases: set[str] = set()
+
+    def upload(worker: int, round_: int) -> None:
+        with suppress(httpx.HTTPError):
+            for number in range(1000):
+                # Some are built again and again, some are new.
+                cpv = f"app-test/p{worker}x{number % 3 if number % 2 else f'{round_}n{number}'}-1.0"
+                answer = put(host, path_of(cpv), gpkg(cpv, image=f"{round_} {number}".encode()))
+                if answer.status_code in {200, 201}:
+                    acknowledged.add(path_of(cpv))
+
+    def release(round_: int) -> None:
+        with suppress(httpx.HTTPError), httpx.Client(base_url=host.base, timeout=60) as client:
+            for number in range(1000):
+                version = f"r{round_}.{number}"
+                body = {"version": version, "promote": number % 2 == 0}
+                if client.post("/api/appliance/swarm/releases", json=body).status_code == 201:
+                    releases.add(version)
+                if number % 3 == 2:
+                    client.post("/api/appliance/swarm/releases/rollback", json={})
+                    client.delete(f"/api/appliance/swarm/releases/r{round_}.{number - 1}")
+                    releases.discard(f"r{round_}.{number - 1}")
+
+    for round_ in range(5):
+        known = len(acknowledged)
+        threads = [Thread(target=upload, args=(worker, round_)) for worker in range(3)]
+        threads.append(Thread(target=release, args=(round_,)))
+        for thread in threads:
+            thread.start()
+        until(lambda: len(acknowledged) >= known + 8 and any(one.startswith(f"r{round_}.") for one in releases))  # noqa: B023
+        host.stop(SIGKILL)
+        for thread in threads:
+            thread.join(timeout=60)
+        host.start()
+        assert acknowledged <= set(_check_area(host, "staging"))
+        listed = {one["version"] for one in host.get("/api/appliance/swarm/releases").json()["items"]}
+        assert releases - listed <= {one for one in releases if one.startswith(f"r{round_}.")}, (
+            "one may have been deleted"
+        )
+        for version in sorted(listed)[-4:]:
+            _check_area(host, f"releases/{version}")
+        _check_area(host, "current")
+        folders = {path.name for path in (host.data / "plugin-data/build_swarm/binhost/releases").iterdir()}
+        assert folders == listed
+
+
 def test_upload_that_a_kill_cuts_short_leaves_nothing_and_is_taken_when_it_comes_again(host: Product) -> None:
     data = gpkg(HELLO, image=bytes(4_000_000))
     head = (

@@ -299,6 +299,7 @@ class Staging:
             # One that is gone from the rows, but not yet from what clients see, waits for the next publication.
             self._doomed |= doomed & set(self.current().files.values())
             await trio.to_thread.run_sync(self.objects.remove, doomed - self._doomed)
+            self.used_bytes = await self.store.used_bytes()
 
     async def _drop_old_builds(self) -> None:
         kept: dict[str, int] = {}

@@ -75,6 +75,7 @@ async def test_drone_replaces_its_own_file_and_who_is_given_the_package_replaces
         assert by_hand.binary.uploaded_by == "operator:ana"
         # Of the four files, only the last is named by anything.
         await until(lambda: [path.name for path in host.files("objects")] == [by_hand.binary.sha256])
+        await until(lambda: host.binhost.staging.used_bytes == by_hand.binary.size_bytes)
 
 
 async def test_file_that_an_index_names_stays_until_the_next_index(tmp_path: Path) -> None:
