@@ -253,16 +253,14 @@ def _wanted(call: Call[NewApproval]) -> _Wanted:
             f"drone {name!r} has not registered yet", field="address", hint="name its address: --address ADDRESS"
         )
     address = read_address(address)
-    config = state.drone_configs.find(name)
-    port, user = (22, state.settings.ssh_user) if config is None else (config["ssh_port"], config["ssh_user"])
     known_type = drone.drone_type.value if drone is not None else "unknown"
     configured = state.drone_configs.find(name)
     fields = {} if configured is None else configured.fields
     return _Wanted(
         drone_name=name,
         address=address,
-        port=read_port(body.port or port),
-        user=read_user(body.user or user),
+        port=read_port(body.port or fields.get("ssh_port") or SSH_PORT),
+        user=read_user(body.user or fields.get("ssh_user") or state.settings.ssh_user),
         drone_type=read_type(body.drone_type or known_type),
         seen_address=read_address(drone.address) if drone is not None and drone.address else address,
         approved_by=who(call.caller),

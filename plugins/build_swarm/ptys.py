@@ -46,7 +46,8 @@ class Pty:
 
         What is written earlier would be shown by this side, and again by the other.
         """
-        while self.process.poll() is None and termios.tcgetattr(self._fd)[3] & termios.ICANON:
+        # The kernel tells nobody of changed modes.
+        while self.process.poll() is None and termios.tcgetattr(self._fd)[3] & termios.ICANON:  # noqa: ASYNC110
             await trio.sleep(RAW_POLL_SECONDS)
 
     async def write(self, data: bytes) -> None:

@@ -164,15 +164,20 @@ async def test_type_that_is_set_is_obeyed_at_the_next_step(autojump_clock: MockC
     assert ward.steps_of("one") == [Step.RESTART, Step.KILL, Step.ALERT]
 
 
-async def test_drone_that_says_so_and_protected_addresses_are_never_rebooted(tmp_path: Path, ward: Ward) -> None:
+async def test_drone_that_says_so_and_those_that_are_protected_are_never_rebooted(tmp_path: Path, ward: Ward) -> None:
     async with opened(tmp_path, healing_protected=("192.0.2.1",)) as box:
-        await approve(box, "one", 1)
-        await approve(box, "two", 2)
-        box.fleet.known["two"].capabilities = {"auto_reboot": False}
+        for number, name in enumerate(("by-address", "by-itself", "by-configuration", "free"), 1):
+            await approve(box, name, number)
+        box.fleet.known["by-itself"].capabilities = {"auto_reboot": False}
         healing = box.healing(ward, ward.act)
-        for name in ("one", "two"):
-            drone = box.fleet.known[name]
-            assert healing.patient(drone, box.approvals.of(drone)).no_reboot
+        healing.may_reboot = lambda name: name != "by-configuration"
+        said = {drone.name: healing.patient(drone, box.approvals.of(drone)).no_reboot for drone in box.fleet.drones()}
+    assert said == {
+        "by-address": "it is protected",
+        "by-itself": "it says auto_reboot: false",
+        "by-configuration": "it is protected",
+        "free": "",
+    }
 
 
 async def test_paused_drone_is_not_even_probed(autojump_clock: MockClock, box: Box, ward: Ward) -> None:

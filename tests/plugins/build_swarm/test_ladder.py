@@ -116,7 +116,7 @@ def test_every_way_to_fail_climbs_the_ladder(status: Status) -> None:
     [
         (Patient(drone_type="bare-metal"), "its type is bare-metal"),
         (Patient(drone_type="unknown"), "its type is unknown"),
-        (Patient(drone_type="lxc", is_protected=True), "its address is protected"),
+        (Patient(drone_type="lxc", is_protected=True), "it is protected"),
         (Patient(drone_type="qemu", auto_reboot=False), "it says auto_reboot: false"),
     ],
 )

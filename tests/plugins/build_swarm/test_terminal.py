@@ -206,9 +206,9 @@ async def test_terminal_ends_with_its_client_and_so_does_what_it_ran(box: Box, d
         await browser.type("sh -c 'echo $$ > pid; echo rea\"\"dy; exec sleep 600'\n")
         await browser.until("ready")
         await browser.inward.aclose()
-    process = Path("/proc", (drone.folder / "home" / "pid").read_text().strip())
+    process = trio.Path("/proc", (drone.folder / "home" / "pid").read_text().strip())
     with trio.fail_after(PATIENCE_SECONDS):
-        while process.exists():  # noqa: ASYNC110  another process ends it
+        while await process.exists():  # noqa: ASYNC110  another process ends it
             await trio.sleep(0.01)
     assert (await box.audited())[-1].action == "swarm.terminal_closed"
     assert json.loads((await box.audited())[-1].detail)["cause"] == "client gone"
