@@ -8,6 +8,7 @@ then renamed, then has its row: a folder without a row is what a crash in betwee
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -214,12 +215,14 @@ class Releases:
         with trio.CancelScope(shield=True):
             await self.store.delete(version)
             await trio.to_thread.run_sync(self._remove, version)
-        self.staging.used_bytes = await self.store.used_bytes()
+        async with self.staging.placing:  # no upload adds to it meanwhile
+            self.staging.used_bytes = await self.store.used_bytes()
 
     def _remove(self, version: str) -> None:
         doomed = self.folder / f".{version}.gone"
         shutil.rmtree(doomed, ignore_errors=True)
-        self.path(version).rename(doomed)  # at once: nobody gets half of a release
+        with suppress(FileNotFoundError):
+            self.path(version).rename(doomed)  # at once: nobody gets half of a release
         shutil.rmtree(doomed, ignore_errors=True)
 
     async def _forget_old(self) -> None:

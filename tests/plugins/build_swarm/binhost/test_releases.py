@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from appliance.plugin import BadInput, Conflict, NotFound
+from appliance.http.files import plan_file
+from appliance.plugin import BadInput, Conflict, Head, NotFound
 from appliance.testing import SteppingClock
 from tests.plugins.build_swarm.binhost.packages import gpkg
 from tests.plugins.build_swarm.binhost.parts import opened, path_of
 from tests.plugins.build_swarm.binhost.portage import entries_of
 
+HEAD = Head(method="GET", path="/", raw_query=b"", headers=[], peer=None, local="", listener="", scheme="http")
 HELLO = "app-test/hello-1.0"
 WORLD = "app-test/world-1.0"
 
@@ -154,6 +156,17 @@ async def test_deleted_release_is_gone_with_what_only_it_had(tmp_path: Path) -> 
         assert host.binhost.staging.used_bytes == 0
         with pytest.raises(NotFound):
             host.binhost.release_file("v1", "Packages")
+
+
+async def test_release_whose_folder_is_lost_can_be_deleted(tmp_path: Path) -> None:
+    async with opened(tmp_path) as host:
+        await host.put(HELLO)
+        await host.release("v1")
+        shutil.rmtree(host.folder / "releases/v1")
+        with pytest.raises(NotFound):
+            await plan_file(host.binhost.release_file("v1", "Packages"), HEAD)
+        await host.binhost.releases.delete("v1")
+        assert not host.binhost.store.has_release("v1")
 
 
 async def test_releases_beyond_those_that_are_kept_go_archived_ones_first(tmp_path: Path) -> None:
