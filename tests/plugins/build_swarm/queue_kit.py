@@ -84,6 +84,7 @@ class Bench:
     steady: SteppingClock
     settings: QueueSettings
     swarm: Swarm = field(init=False)
+    core: Core = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.restart()
@@ -91,8 +92,8 @@ class Bench:
     def restart(self) -> None:
         """Start again on what the disk has."""
         self.disk.fails, self.disk.cut = False, ""
-        core = cast(Any, Core(self.disk, self.wall))
-        self.swarm = Swarm(core, self.settings, clock=self.steady)
+        self.core = Core(self.disk, self.wall)
+        self.swarm = Swarm(cast(Any, self.core), self.settings, clock=self.steady)
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""
