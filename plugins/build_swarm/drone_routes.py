@@ -23,6 +23,9 @@ from .wire.requests import TASK_CHARACTERS, VERSION_CHARACTERS, address_of, name
 HEARTBEAT_BYTES: Final = 65_536
 CORES_MAX: Final = 4096
 RAM_MAX_GB: Final = 1_048_576
+FIGURES: Final = ("cpu_percent", "ram_percent", "load_1m")
+"""Of the metrics, those that clients count on being numbers."""
+FIGURE_MAX: Final = 1e9
 SWEEPER: Final = "sweeper-"
 ORCHESTRATORS: Final = "orchestrator"
 _encode: Final = msgspec.json.encode
@@ -68,8 +71,8 @@ def _heartbeat(body: requests.Register, head: Head) -> Heartbeat:
     metrics = kept_object(bytes(body.metrics), "metrics")
     number_of(capabilities, "capabilities", "cores", CORES_MAX)
     number_of(capabilities, "capabilities", "ram_gb", RAM_MAX_GB)
-    number_of(metrics, "metrics", "cpu_percent", 1e9)
-    number_of(metrics, "metrics", "ram_percent", 1e9)
+    for figure in FIGURES:
+        number_of(metrics, "metrics", figure, FIGURE_MAX)
     is_sweeper = body.type == DroneKind.SWEEPER or name[: len(SWEEPER)].lower() == SWEEPER
     return Heartbeat(
         drone_id=drone_id,

@@ -19,6 +19,7 @@ from .surfaces import KEYED, READERS, public
 from .wire import records
 from .wire.decoding import Reader
 from .wire.moments import seconds
+from .wire.plain import plain
 from .wire.requests import ATOM_CHARACTERS, PACKAGES_MAX, shown
 
 PROFILES_MAX: Final = 1000
@@ -248,8 +249,8 @@ def _note(state: SwarmState, words: str, found: Profile) -> None:
 def _brief(found: Profile) -> dict[str, Any]:
     return {
         "id": found.profile_id,
-        "name": found.name,
-        "description": found.description,
+        "name": plain(found.name),
+        "description": plain(found.description),
         "package_count": len(found.atoms),
         "created_at": seconds(found.created_unix_us),
         "updated_at": seconds(found.updated_unix_us),
@@ -263,7 +264,7 @@ def _whole(found: Profile) -> dict[str, Any]:
 def _snapshot(found: Snapshot) -> dict[str, Any]:
     return {
         "id": found.snapshot_id,
-        "name": found.name,
+        "name": plain(found.name),
         "profile_id": found.profile_id,
         "package_count": len(found.atoms),
         "packages": found.atoms,

@@ -15,6 +15,7 @@ from .state import SwarmState
 from .surfaces import READERS, public
 from .wire import records
 from .wire.moments import SECOND_US
+from .wire.plain import plain
 
 TIMES_FROM: Final = 1_000_000_000
 """A ``since`` from here on is a Unix time, below it the id of an event."""
@@ -170,7 +171,7 @@ async def versions(call: Call[None]) -> dict[str, Any]:
         {
             "name": drone.name,
             "ip": drone.claimed_ip or drone.address,
-            "version": drone.version or "unknown",
+            "version": plain(drone.version) or "unknown",
             "online": drone.is_online,
         }
         for drone in state.swarm.drones()

@@ -74,6 +74,7 @@ FIELDS: tuple[tuple[str, dict[str, Any], str, tuple[str, ...]], ...] = (
     ("/api/v1/register", REGISTER, "capabilities.ram_gb", NO_AMOUNTS),
     ("/api/v1/register", REGISTER, "metrics", ("7", '"x"', "[]", "[" * 500 + "]" * 500)),
     ("/api/v1/register", REGISTER, "metrics.cpu_percent", NO_AMOUNTS),
+    ("/api/v1/register", REGISTER, "metrics.load_1m", NO_AMOUNTS),
     ("/api/v1/complete", COMPLETE, "id", NO_NAMES),
     ("/api/v1/complete", COMPLETE, "package", NO_ATOMS),
     ("/api/v1/complete", COMPLETE, "status", ("7", "null", '""', '"a b"', '"<b>"', '"' + "x" * 33 + '"')),
@@ -279,11 +280,36 @@ def test_word_of_a_report_that_nobody_knows_is_kept_and_counts_as_failure(swarm:
     assert (found["status"], found["failures"]) == ("needed", 1)
 
 
-def test_names_in_other_alphabets_are_shown_as_json_and_never_break_an_answer(swarm: Swarm) -> None:
-    swarm.drone(version='0.4<script>"\\', current_task="päckage/☃")
+def test_text_in_other_alphabets_is_shown_and_never_breaks_an_answer(swarm: Swarm) -> None:
+    swarm.drone(version='0.4"\\', current_task="päckage/☃")
     (node,) = swarm.read("/api/v1/nodes")
-    assert (node["version"], node["current_task"]) == ('0.4<script>"\\', "päckage/☃")
+    assert (node["version"], node["current_task"]) == ('0.4"\\', "päckage/☃")
     assert json.dumps(swarm.read("/api/v1/status"))
+
+
+def test_no_text_of_a_drone_begins_a_tag_in_a_page_that_trusts_it(swarm: Swarm) -> None:
+    tag, package = "<img src=x onerror=alert(1)>", atom()
+    drone = swarm.drone(
+        version=tag, current_task=tag, capabilities={"cores": 4, tag: tag, "portage_timestamp": "2026-02-12"}
+    )
+    swarm.queue(package, session_name=tag)
+    drone.build(package, "failed", error_detail=tag)
+    swarm.post("/api/v1/profiles", {"id": "tag", "name": tag, "description": tag}, status=201)
+    for path in (
+        "status",
+        "nodes",
+        "queue",
+        "events",
+        "events/history",
+        "history",
+        "sessions",
+        "versions",
+        "drone-health",
+        "profiles",
+        f"work?id={drone.id}",
+    ):
+        assert "<" not in swarm.send("GET", f"/api/v1/{path}").text, path
+    swarm.send("DELETE", "/api/v1/profiles/tag")
 
 
 # ---------------------------------------------------------------- whose drone

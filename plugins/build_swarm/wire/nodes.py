@@ -7,6 +7,7 @@ import msgspec
 
 from ..states import Drone, Package, Progress
 from .moments import seconds, whole_seconds
+from .plain import plain, plain_values
 
 _encode: Final = msgspec.json.encode
 ProgressOf = Callable[[Package], Progress | None]
@@ -49,12 +50,12 @@ def node_head(drone: Drone) -> bytes:
         "paused": drone.paused,
         "last_seen": seconds(drone.last_seen_unix_us),
         "created_at": seconds(drone.created_unix_us),
-        "version": drone.version,
+        "version": plain(drone.version),
         "cpu_percent": _number(drone, "cpu_percent"),
         "ram_percent": _number(drone, "ram_percent"),
-        "current_task": drone.current_task or None,
-        "capabilities": drone.capabilities,
-        "metrics": drone.metrics,
+        "current_task": plain(drone.current_task) or None,
+        "capabilities": plain_values(drone.capabilities),
+        "metrics": plain_values(drone.metrics),
         "assigned_packages": drone.assigned_atoms,
         "builds_completed": drone.builds_completed,
         "builds_failed": drone.builds_failed,
@@ -72,10 +73,10 @@ def short_head(drone: Drone) -> bytes:
         "status": drone.status,
         "cores": drone.cores,
         "paused": drone.paused,
-        "current_task": drone.current_task or None,
+        "current_task": plain(drone.current_task) or None,
         "assigned_packages": drone.assigned_atoms,
-        "capabilities": drone.capabilities,
-        "metrics": drone.metrics,
+        "capabilities": plain_values(drone.capabilities),
+        "metrics": plain_values(drone.metrics),
         "last_seen": seconds(drone.last_seen_unix_us),
     }
     return b'%b:%b,"build_progress":' % (_encode(drone.name), _encode(model)[:-1])

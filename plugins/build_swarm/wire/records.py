@@ -7,17 +7,19 @@ import msgspec
 
 from ..states import Build, BuildStatistics, Package, Session, SwarmEvent, Timing
 from .moments import seconds, whole_seconds
+from .plain import plain, plain_values
 
 
 def session(found: Session) -> dict[str, Any]:
     """Return a session; ``failed_packages`` are those that are blocked or failed for good."""
     return {
         "id": found.session_id,
-        "name": found.name,
+        "name": plain(found.name),
         "status": found.status,
         "total_packages": found.total,
         "completed_packages": found.completed,
         "failed_packages": found.failed,
+        "completed": found.completed,  # what the admin page reads
         "started_at": whole_seconds(found.started_unix_us),
         "completed_at": whole_seconds(found.completed_unix_us),
     }
@@ -55,9 +57,9 @@ def build(found: Build) -> dict[str, Any]:
         "package": found.atom,
         "drone_id": found.drone_id,
         "drone_name": found.drone_name,
-        "status": found.outcome,
+        "status": plain(found.outcome),
         "duration_seconds": round(found.duration_s, 3),
-        "error_message": found.error or None,
+        "error_message": plain(found.error) or None,
         "session_id": found.session_id,
         "built_at": seconds(found.built_unix_us),
     }
@@ -75,8 +77,8 @@ def event(found: SwarmEvent) -> dict[str, Any]:
         "id": found.event_id,
         "timestamp": seconds(found.unix_us),
         "type": found.type,
-        "message": found.message,
-        "details": details,
+        "message": plain(found.message),
+        "details": plain_values(details),
     }
 
 
@@ -103,7 +105,7 @@ def package(found: Package, drone_name: str | None) -> PackageRow:
         found.state.value,
         drone_name,
         found.failures,
-        found.error,
+        plain(found.error),
         seconds(found.delegated_unix_us),
         seconds(found.completed_unix_us),
         found.package_id,
