@@ -41,10 +41,8 @@ def _matched(text: str) -> tuple[str, str, bool] | None:
     return operator + bare, f"{match['category']}/{match['name']}", version is not None
 
 
-def normalised(text: str) -> str:
-    """Return the form in which the queue keeps an atom.
-
-    One with a version has an operator, ``=`` if none is written; one without has none. Slot and all else stay.
+def parsed(text: str) -> tuple[str, str, bool]:
+    """Return the normal form of an atom, its `key`, and whether it names a version.
 
     :raises BadInput: it is no atom.
     """
@@ -53,7 +51,17 @@ def normalised(text: str) -> str:
         raise BadInput(
             f"{text[:80]!r} is not a package", hint="category/name or category/name-version, as emerge takes them"
         )
-    return found[0]
+    return found
+
+
+def normalised(text: str) -> str:
+    """Return the form in which the queue keeps an atom.
+
+    One with a version has an operator, ``=`` if none is written; one without has none. Slot and all else stay.
+
+    :raises BadInput: it is no atom.
+    """
+    return parsed(text)[0]
 
 
 def recognised(text: str) -> str:

@@ -124,6 +124,13 @@ class History:
             mean = self._of_all
         return None if mean is None else mean.value
 
+    def _estimate_of(self, package: Package) -> float | None:
+        """Return what `estimate_s` does, for one of thousands."""
+        mean = self._by_atom.get(package.atom) or self._by_category.get(package.key.partition("/")[0])
+        if mean is None:
+            return self._of_all.value if self._of_all.count else None
+        return mean.value
+
     def progress(self, package: Package, now_us: int) -> Progress:
         """Return how far a delegated package is."""
         estimated_s = self.estimate_s(package.atom)
@@ -152,7 +159,7 @@ class History:
         for package in packages:
             if package.state not in OPEN:
                 continue
-            left_s = self.estimate_s(package.atom)
+            left_s = self._estimate_of(package)
             if left_s is None:
                 return None
             if package.building_since_us is not None:

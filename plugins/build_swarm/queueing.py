@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 import trio
 from attrs import frozen
@@ -17,13 +17,14 @@ from .rules import US, Moment
 from .states import NO_NEEDS, OPEN, Package, Queued, QueueRequest, Session
 from .waiting import Cut
 
-TREE_AT_ONCE = 200
-"""Packages that the tree is asked about before others are let on."""
+READ_AT_ONCE = 500
+"""Atoms that are read before others are let on."""
 WAITS_MAX = 256
 """Names that one package can wait for."""
 NAME_MAX_CHARS = 200
 SESSION_ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 PRIORITY_MAX = 1_000_000
+NOBODY: Final[frozenset[str]] = frozenset()
 
 
 class Tree(Protocol):
@@ -50,6 +51,7 @@ class Wanted:
     """One package to be queued."""
 
     atom: str
+    key: str
     waits_for: tuple[str, ...] = ()
     """Names that the request gives: kept whatever the queue has."""
     needs_of_tree: tuple[str, ...] = ()
@@ -83,26 +85,26 @@ async def read_request(
     if tree is not None:
         await tree.prepare([atoms.normalised(text) for text in request.atoms], queued())
     found: list[Wanted] = []
-    for start in range(0, len(request.atoms), TREE_AT_ONCE):
-        found += [_wanted(text, given, tree) for text in request.atoms[start : start + TREE_AT_ONCE]]
-        if tree is not None:
-            await trio.lowlevel.checkpoint()
+    for start in range(0, len(request.atoms), READ_AT_ONCE):
+        found += [_wanted(text, given, tree) for text in request.atoms[start : start + READ_AT_ONCE]]
+        await trio.lowlevel.checkpoint()
     return found
 
 
 def _wanted(text: str, given: dict[str, tuple[str, ...]], tree: Tree | None) -> Wanted:
-    atom = asked = atoms.normalised(text)
+    atom, key, is_versioned = atoms.parsed(text)
+    asked = atom
     needs: tuple[str, ...] = ()
     if tree is not None:
-        if not atoms.is_versioned(atom):
-            atom = atoms.normalised(tree.expand(atom))
+        if not is_versioned:
+            atom, key, _ = atoms.parsed(tree.expand(atom))
         needs = tuple(wait_name(each) for each in tree.needs(atom))
     if not given and not needs:
-        return Wanted(atom)
+        return Wanted(atom, key)
     names = tuple(dict.fromkeys(wait_name(each) for each in (*given.get(asked, ()), *given.get(atom, ()))))
     if len(names) > WAITS_MAX:
         raise BadInput(f"{atom} waits for more than {WAITS_MAX} others", field="waits_for")
-    return Wanted(atom, names, needs)
+    return Wanted(atom, key, names, needs)
 
 
 def enqueue(desk: Desk, request: QueueRequest, wanted: Sequence[Wanted], at: Moment) -> Queued:
@@ -178,23 +180,28 @@ def new_session_id(unix_us: int, taken: Collection[str]) -> str:
 
 def _make(desk: Desk, request: QueueRequest, wanted: Sequence[Wanted], session: Session, at: Moment) -> list[Package]:
     book, failed_on = desk.book, desk.history.failed_on
-    names = {one.atom for one in wanted} | {atoms.key(one.atom) for one in wanted}
+    names: set[str] = set()
+    if any(one.needs_of_tree for one in wanted):
+        names = {name for one in wanted for name in (one.atom, one.key)}
     needs = request.needs if request.needs != NO_NEEDS else NO_NEEDS
     packages = []
     for number, one in enumerate(wanted, book.next_package_id):
-        key = atoms.key(one.atom)
-        waits_for = dict.fromkeys(one.waits_for)
-        waits_for |= dict.fromkeys(each for each in one.needs_of_tree if each in names or book.waiting.is_open(each))
+        waits_for = one.waits_for
+        if one.needs_of_tree:
+            here = (each for each in one.needs_of_tree if each in names or book.waiting.is_open(each))
+            waits_for = tuple(dict.fromkeys((*waits_for, *here)))
+        if waits_for:
+            waits_for = tuple(each for each in waits_for if each not in (one.key, one.atom))
         packages.append(
             Package(
                 package_id=number,
                 atom=one.atom,
-                key=key,
+                key=one.key,
                 session_id=session.session_id,
                 priority=request.priority,
                 needs=needs,
-                waits_for=tuple(each for each in waits_for if each not in (key, one.atom)),
-                avoided_drones=frozenset(failed_on.get(one.atom, ())),
+                waits_for=waits_for,
+                avoided_drones=frozenset(failed_on[one.atom]) if one.atom in failed_on else NOBODY,
                 queued_unix_us=at.unix_us,
             )
         )
