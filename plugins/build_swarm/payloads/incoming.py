@@ -85,6 +85,8 @@ class Body:
     _key: str = field(default="", init=False)
     _escape: bytes = field(default=b"", init=False)
     """A backslash and what of its sequence has come."""
+    _is_careful: bool = field(default=False, init=False)
+    """Whether this chunk has unusual escapes, so that the rest of it is taken from escape to escape."""
     _file: Base64 = field(init=False)
     is_found: bool = field(default=False, init=False)
     """Whether the field was there, as a string."""
@@ -95,7 +97,7 @@ class Body:
     def feed(self, chunk: bytes) -> bytes:
         """Return what of the file has come; raises `BadInput` and `TooLarge`."""
         made = bytearray()
-        at = 0
+        at, self._is_careful = 0, False
         while at < len(chunk):
             if self._where is _Where.FILE:
                 at = self._in_file(chunk, at, made)
@@ -115,30 +117,49 @@ class Body:
     def _in_file(self, chunk: bytes, at: int, made: bytearray) -> int:
         if self._escape:
             return self._in_escape(chunk, at, made)
-        end, escape = chunk.find(b'"', at), chunk.find(b"\\", at)
-        if escape >= 0 and (end < 0 or escape < end):
-            made += self._file.feed(chunk[at:escape].replace(b" ", b""))
+        end = chunk.find(b'"', at) if not self._is_careful else -1
+        text = None if self._is_careful else _without_escapes(chunk[at : end if end >= 0 else len(chunk)])
+        if text is None or (end >= 0 and text.endswith(b"\\")):  # that quote is no end: it is escaped
+            self._is_careful = True
+            return self._carefully(chunk, at, made)
+        if text.endswith(b"\\"):  # the first half of an escape, whose other half is in the next chunk
             self._escape = b"\\"
-            return escape + 1
-        made += self._file.feed(chunk[at : end if end >= 0 else len(chunk)].replace(b" ", b""))
-        if end < 0:
-            return len(chunk)
+        made += self._file.feed(text.removesuffix(b"\\"))
+        return len(chunk) if end < 0 else self._file_ends(end)
+
+    def _carefully(self, chunk: bytes, at: int, made: bytearray) -> int:
+        """Take what comes before the next escape, whatever it is; each byte is looked at once."""
+        escape = chunk.find(b"\\", at)
+        end = chunk.find(b'"', at, escape if escape >= 0 else len(chunk))
+        stop = end if end >= 0 else escape if escape >= 0 else len(chunk)
+        made += self._file.feed(chunk[at:stop].replace(b" ", b""))
+        if end >= 0:
+            return self._file_ends(end)
+        if escape < 0:
+            return stop
+        self._escape = b"\\"
+        return escape + 1
+
+    def _file_ends(self, quote: int) -> int:
         self._file.finish()
         self._where = _Where.BETWEEN
         self._keep(_QUOTE)
-        return end + 1
+        return quote + 1
 
     def _in_escape(self, chunk: bytes, at: int, made: bytearray) -> int:
-        self._escape += chunk[at : at + 1]
-        kind = self._escape[1]
-        if kind == 0x75:  # u and four digits
+        if self._escape[1:2] == b"u":  # and four digits
+            more = chunk[at : at + 6 - len(self._escape)]
+            self._escape += more
             if len(self._escape) == 6:
                 made += self._file.feed(self._unicode(self._escape))
                 self._escape = b""
-            return at + 1
-        # What no base64 has is passed on, so that it is refused in the words of base64.
-        made += self._file.feed(_ESCAPES.get(kind, self._escape))
-        self._escape = b""
+            return at + len(more)
+        self._escape += chunk[at : at + 1]
+        kind = self._escape[1]
+        if kind != 0x75:
+            # What no base64 has is passed on, so that it is refused in the words of base64.
+            made += self._file.feed(_ESCAPES.get(kind, self._escape))
+            self._escape = b""
         return at + 1
 
     def _unicode(self, escape: bytes) -> bytes:
@@ -201,6 +222,20 @@ class Body:
                 hint=f"send the file as base64 in {self.name}",
             )
         self._rest.append(byte)
+
+
+def _without_escapes(text: bytes) -> bytes | None:
+    """Return a piece of a string with its usual escapes taken care of; ``None`` where it has others.
+
+    A backslash at its end stays there.
+    """
+    if b"\\" in text:
+        if b"\\\\" in text:
+            return None
+        text = text.replace(b"\\/", b"/").replace(b"\\n", b"").replace(b"\\r", b"")
+        if b"\\" in text[:-1]:
+            return None
+    return text.replace(b" ", b"")
 
 
 def _text(raw: bytes) -> str:

@@ -57,6 +57,42 @@ def test_escapes_of_the_file_are_read_as_json_has_them(size: int) -> None:
     assert taken(b'{"content": " ' + wrapped.encode() + b'\\t\\u000a"}', size)[0] == content
 
 
+ESCAPED = {"/": st.sampled_from(["/", "\\/", "\\u002f"]), "+": st.sampled_from(["+", "\\u002B"])}
+BREAKS = st.sampled_from(["", "", "", "\\n", "\\r\\n", " ", "\\t", "\\u000a"])
+
+
+@given(data=st.data(), content=st.binary(max_size=120), size=st.integers(1, 64))
+def test_any_mixture_of_escapes_is_read_however_it_is_cut(data: st.DataObject, content: bytes, size: int) -> None:
+    text = "".join(
+        data.draw(ESCAPED.get(letter, st.just(letter))) + data.draw(BREAKS)
+        for letter in base64.b64encode(content).decode()
+    )
+    file, rest, _ = taken(f'{{"a": "\\/", "content": "{text}", "b": "\\""}}'.encode(), size)
+    assert (file, rest) == (content, {"a": "/", "content": "", "b": '"'})
+
+
+@given(
+    text=st.lists(st.sampled_from(["QUJD", "\\", "/", "n", "u", '"', "\\u0041", "=", "4", " "]), max_size=12).map(
+        "".join
+    )
+)
+def test_every_text_is_taken_as_the_whole_body_would_be(text: str) -> None:
+    data = f'{{"content": "{text}"}}'.encode()
+    found = []
+    for size in (1, 2, 3, 1000):
+        try:
+            found.append(taken(data, size)[:2])
+        except (BadInput, ValueError):
+            found.append((b"", None))
+    assert found[1:] == found[:-1]
+    try:
+        expected = base64.b64decode("".join(json.loads(data)["content"].split()), validate=True)
+    except ValueError:
+        expected = b""
+    # Of padding that is too much or in the middle the library says nothing, and we do.
+    assert found[0][0] == expected or ("=" in text and found[0][1] is None)
+
+
 @pytest.mark.parametrize("key", ["content", "c\\u006fntent"])
 def test_key_is_the_same_however_it_is_written(key: str) -> None:
     assert taken(f'{{"{key}":"QUI="}}'.encode())[0] == b"AB"
