@@ -250,7 +250,7 @@ class Approvals:
         async with self._writing:
             approval = self._kept.get(drone_name)
             if approval is None:
-                raise NotFound("approval of drone", drone_name[:80])
+                raise NotFound("approval of drone", drone_name[:80], hint="appliance swarm approved lists them")
             await self._dropped(approval)
             self._kept.pop(drone_name, None)
             self._tell(approval)
