@@ -172,28 +172,16 @@ def test_upload_that_a_kill_cuts_short_leaves_nothing_and_is_taken_when_it_comes
     assert put(host, path_of(HELLO), data).status_code == 201
 
 
-def test_release_outlives_a_kill_and_commands_see_to_releases(host: Product) -> None:
+def test_release_outlives_a_kill_and_is_gone_back_to(host: Product) -> None:
     put(host, path_of(HELLO), gpkg(HELLO))
-    made = host.json("swarm", "release", "create", "v1", "--notes", "the first", "--promote")
+    made = host.json("swarm", "release", "create", "v1", "--promote")
     assert (made["state"], made["packages"]) == ("current", 1)
     put(host, path_of("app-test/world-1.0"), gpkg("app-test/world-1.0"))
-    assert host.command("swarm", "release", "create", "v2").stdout.endswith("appliance swarm release promote v2\n")
+    assert host.json("swarm", "release", "create", "v2", "--promote")["packages"] == 2
     host.stop(SIGKILL)
     host.start()
-    assert "is the current one" in host.command("swarm", "release", "promote", "v2").stdout
-    assert host.command("swarm", "release", "diff", "v1", "v2").stdout.splitlines() == [
-        "+ app-test/world-1.0-1",
-        "1 added, 0 removed, 0 changed, 1 unchanged",
-    ]
-    assert "app-test/world-1.0" in host.command("swarm", "release", "packages", "v2").stdout
+    assert len(entries_of(host.get(f"{BINHOST}/current/Packages").text)) == 2
     assert "v1 is the current one again" in host.command("swarm", "release", "rollback").stdout
-    assert "v2 is archived" in host.command("swarm", "release", "archive", "v2").stdout
-    refused = host.command("swarm", "release", "delete", "v1")
-    assert (refused.returncode, "is the current one" in refused.stderr) == (1, True)
-    assert "v2 is deleted" in host.command("swarm", "release", "delete", "v2").stdout
-    listed = host.command("swarm", "release", "list").stdout
-    assert "v1" in listed
-    assert "the first" in listed
     assert list(entries_of(host.get(f"{BINHOST}/current/Packages").text)) == [path_of(HELLO)]
 
 
