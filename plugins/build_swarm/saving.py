@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from . import queue_store
+from . import queue_rows
 from .book import Unsaved
 from .desk import Desk, Told
 from .fleet import Fleet, UnsavedDrones
-from .queue_store import Batch, Row
+from .queue_rows import Row
+from .queue_store import Batch
 
 
 def is_saved(desk: Desk) -> bool:
@@ -26,15 +27,13 @@ def take(desk: Desk) -> Batch | None:
     fleet.unsaved = UnsavedDrones(heard=drones.heard)
     is_state = unsaved.is_state or bool(unsaved.new_packages)
     return Batch(
-        new_packages=[queue_store.new_package_row(package) for package in unsaved.new_packages.values()],
-        packages=[queue_store.package_row(package) for package in unsaved.packages.values()],
-        sessions=[queue_store.session_row(session) for session in unsaved.sessions.values()],
+        new_packages=[queue_rows.new_package_row(package) for package in unsaved.new_packages.values()],
+        packages=[queue_rows.package_row(package) for package in unsaved.packages.values()],
+        sessions=[queue_rows.session_row(session) for session in unsaved.sessions.values()],
         deleted_drones=[(drone_id,) for drone_id in drones.deleted],
-        drones=[queue_store.drone_row(drone) for drone in drones.drones.values()],
+        drones=[queue_rows.drone_row(drone) for drone in drones.drones.values()],
         counted_drones=[
-            queue_store.counter_row(drone)
-            for drone_id, drone in drones.counted.items()
-            if drone_id not in drones.drones
+            queue_rows.counter_row(drone) for drone_id, drone in drones.counted.items() if drone_id not in drones.drones
         ],
         state=(book.paused, book.expected_timestamp, book.next_package_id) if is_state else None,
         told=told,
@@ -56,7 +55,7 @@ def put_aside(fleet: Fleet) -> Iterator[list[Row]]:
     """Give the rows of the drones that were heard; they are noted again when they cannot be stored."""
     heard, fleet.unsaved.heard = fleet.unsaved.heard, {}
     try:
-        yield [queue_store.heard_row(drone) for drone in heard.values()]
+        yield [queue_rows.heard_row(drone) for drone in heard.values()]
     except BaseException:
         fleet.unsaved.heard = {**heard, **fleet.unsaved.heard}
         raise

@@ -1,28 +1,17 @@
 """The swarm: drones, packages and sessions, decided in memory and durable before anything is acknowledged."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
-import structlog
-import trio
-from attrs import define, field
+from attrs import define
 
-from appliance.plugin import BadInput, Busy, Core, SteadyClock, StorageFailed
+from appliance.plugin import BadInput, Busy
 
-from . import atoms, memory, queue_store, reporting
-from .chronicle import Chronicle
+from . import atoms, queue_store, reporting
 from .controls import CONTROLS, Order, control
-from .desk import Desk
 from .fleet import describe
 from .handing import hand_out, standstill, tree_wanted
-from .journal import Journal
-from .passing import pass_time
-from .queue_settings import QueueSettings
-from .queue_store import Batch
 from .queueing import Tree, enqueue, read_request
-from .reading import Reading
-from .rules import DAY_US, Moment
-from .saving import follow, is_saved, put_aside, take
 from .states import (
     OPEN,
     Build,
@@ -38,130 +27,29 @@ from .states import (
     QueueRequest,
     Registered,
     Report,
-    Session,
     Work,
 )
+from .tending import Tending
 
-TICK_SECONDS: Final = 5.0
-STEP_SECONDS: Final = 1.0
-PRUNE_SECONDS: Final = 3600.0
-GRACE_SECONDS: Final = 2.0
 TRIES: Final = 8
 """How often a drone is given something else when what it was given was taken away before it was on disk."""
 NAME_MAX_CHARS: Final = 128
 
-log = structlog.get_logger(__name__)
-
 __all__ = ["CONTROLS", "Swarm", "Tree"]
 
 
-def _no_limit(drone: Drone) -> int | None:
-    return None
-
-
 @define(eq=False)
-class Swarm(Reading):
+class Swarm(Tending):
     """One for each running appliance; also the service that watches leases, silence and sessions.
 
     Reads are immediate, from memory. Whatever changes the queue returns when it is on disk; when it cannot be stored
     it raises `StorageFailed`, and memory is again what the disk is.
     """
 
-    core: Core
-    settings: QueueSettings = field(factory=QueueSettings)
-    """The plugin's own settings; all of them have these."""
-    clock: Callable[[], int] | None = None
-    """Microseconds of a clock that never jumps; ``None``: trio's, with core's wall clock as it is now."""
-    name: str = "swarm"
-    chronicle: Chronicle = field(init=False)
     tree: Tree | None = None
     """Set where a Portage tree is at hand: expands atoms without version, and tells what they wait for."""
     binary_check: Callable[[Package, Drone], str | None] | None = None
     """Asked for every success: why its binary is not there, ``None`` if all is well."""
-    cores_limit: Callable[[Drone], int | None] = _no_limit
-    """Asked for how many cores of a drone may be used; ``None``: all."""
-    max_failures: Callable[[Drone], int | None] = _no_limit
-    """Asked for after how many failures in a row a drone is grounded; ``None``: as for all."""
-    on_session_completed: list[Callable[[Session], None]] = field(factory=list, init=False)
-    on_grounded: list[Callable[[Drone], None]] = field(factory=list, init=False)
-    """Called when a drone has been grounded; must not block or raise."""
-    desk: Desk = field(init=False)
-    _clock: Callable[[], int] = field(init=False)
-    _journal: Journal[Batch] = field(init=False)
-    _unsettled: dict[str, object] = field(factory=dict, init=False)
-    """By id, drones for which something was decided that may not be on disk yet."""
-    _announced: int = field(default=-1, init=False)
-    _is_failing: bool = field(default=False, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._clock = self.clock or SteadyClock(self.core.now, trio.current_time)
-        database = self.core.database
-        self.chronicle = Chronicle(self.core)
-        self.desk = database.read_now(lambda connection: memory.load(connection, self.settings, self.moment()))
-        self.desk.cores_limit = self._cores_limit
-        self.desk.max_failures = self._max_failures
-        self._journal = Journal(
-            database,
-            take=lambda: take(self.desk),
-            store=lambda batch: batch.write,
-            follow=self._follow,
-            restore=self._restore,
-            restore_all=self._restore_all,
-            is_clean=lambda: is_saved(self.desk),
-        )
-
-    def _cores_limit(self, drone: Drone) -> int | None:
-        return self.cores_limit(drone)  # which may be set later
-
-    def _max_failures(self, drone: Drone) -> int | None:
-        return self.max_failures(drone)
-
-    def moment(self) -> Moment:
-        """Return now, by both clocks."""
-        return Moment(self._clock(), self.core.now())
-
-    def _follow(self, batch: Batch) -> None:
-        told = follow(self.desk, batch)
-        for type, message, drone, details in told.notes:
-            self.chronicle.note(type, message, drone=drone, details=details)
-        for tells, subjects in ((self.on_session_completed, told.completed), (self.on_grounded, told.grounded)):
-            self._tell(tells, subjects)
-
-    def _tell(self, tells: Sequence[Callable[[Any], None]], subjects: Sequence[Any]) -> None:
-        for tell in tells:
-            for subject in subjects:
-                try:
-                    tell(subject)
-                except Exception:  # what is on disk has happened, whatever a listener makes of it
-                    log.exception("build_swarm.listener_failed")
-
-    def _restore(self, batch: Batch) -> None:
-        at = self.moment()
-        self.core.database.read_now(lambda connection: memory.restore(self.desk, connection, batch, at))
-
-    def _restore_all(self) -> None:
-        at = self.moment()
-        self.core.database.read_now(lambda connection: memory.reload(self.desk, connection, at))
-
-    async def settle(self) -> None:
-        """Return when all that was decided until now is on disk. :raises StorageFailed: nothing of it has happened."""
-        if not self._journal.is_settled:
-            await self._journal.settle()
-
-    async def _settle_of(self, drone: Drone) -> None:
-        """Settle what was decided for a drone; until then, whoever asks for it waits as well."""
-        mark = self._unsettled[drone.drone_id] = object()
-        try:
-            await self._journal.settle()
-        except (StorageFailed, Busy):
-            self._settled(drone, mark)
-            raise
-        self._settled(drone, mark)
-
-    def _settled(self, drone: Drone, mark: object) -> None:
-        # A caller that was cancelled leaves its mark: nobody knows yet whether what it decided is on disk.
-        if self._unsettled.get(drone.drone_id) is mark:
-            del self._unsettled[drone.drone_id]
 
     # ------------------------------------------------------------ what drones say
 
@@ -362,78 +250,6 @@ class Swarm(Reading):
                 before=max(0, min(before, 2**63 - 1)),
             )
         )
-
-    # ------------------------------------------------------------ the service
-
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Watch leases, silence, sessions and blocked packages; write behind what drones say of themselves."""
-        task_status.started()
-        next_tick = next_prune = trio.current_time()
-        try:
-            while True:
-                await self._guarded(self._step)
-                if trio.current_time() >= next_tick:
-                    next_tick = trio.current_time() + TICK_SECONDS
-                    await self._guarded(self.tick)
-                if trio.current_time() >= next_prune:
-                    next_prune = trio.current_time() + PRUNE_SECONDS
-                    await self._guarded(self.prune)
-                await trio.sleep(STEP_SECONDS)
-        finally:
-            with trio.move_on_after(GRACE_SECONDS, shield=True):
-                await self._guarded(self._step)
-                await self._guarded(self.write_heard)
-
-    async def _guarded(self, work: Callable[[], Any]) -> None:
-        """Do something; a disk that cannot be written now is tried again, and nothing is lost by it."""
-        try:
-            await work()
-        except (StorageFailed, Busy) as failure:
-            if not self._is_failing:
-                log.warning("build_swarm.cannot_write", problem=failure.message, hint=failure.hint)
-            self._is_failing = True
-        else:
-            self._is_failing = False
-
-    async def _step(self) -> None:
-        if self.revision != self._announced:
-            self._announced = self.revision
-            self.core.events.announce("swarm.changed", {"revision": self.revision}, source=self.core.name)
-        await self.settle()
-        await self.chronicle.write_behind()
-
-    async def tick(self) -> None:
-        """Do what time has made due: offline drones, lost work, blocked packages, sessions."""
-        pass_time(self.desk, self.moment())
-        await self.settle()
-        await self.write_heard()
-
-    async def write_heard(self) -> None:
-        """Store what drones have said of themselves since the last time."""
-        with put_aside(self.desk.fleet) as rows:
-            if rows:
-                await self.core.database.write(lambda connection: queue_store.put_heard(connection, rows))
-
-    async def prune(self) -> None:
-        """Delete events and sessions that are older than they are kept."""
-        now = self.core.now()
-        await self.chronicle.prune(now - int(self.settings.queue_events_days * DAY_US))
-        before = now - int(self.settings.queue_sessions_days * DAY_US)
-        shown = {package.session_id for package in self.desk.book.packages.values()}
-        old = [
-            session
-            for session in self.desk.book.sessions.values()
-            if session.completed_unix_us is not None
-            and session.completed_unix_us < before
-            and not session.is_active
-            and session.session_id not in shown
-        ]
-        if old:
-            ids = [session.session_id for session in old]
-            await self.core.database.write(lambda connection: queue_store.forget_sessions(connection, ids))
-            for session in old:
-                if not session.is_active:
-                    self.desk.book.sessions.pop(session.session_id, None)
 
 
 def _told_once(drone: Drone) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 )
 
 from appliance.plugin import ApplianceError, StorageFailed
-from plugins.build_swarm import queue_store
+from plugins.build_swarm import queue_rows
 from plugins.build_swarm.controls import CONTROLS
 from plugins.build_swarm.rules import ASKING_SECONDS, US, suits
 from plugins.build_swarm.states import OPEN, Completed, Drone, DroneKind, Package, PackageNeeds, PackageState, Work
@@ -243,7 +243,7 @@ class Queue(RuleBasedStateMachine):
         columns = "package_id, session_id, state, waits_for, drone_id, failures, failed_drones, avoided_drones, returns"
         stored = {row[0]: row for row in self.bench.stored(f"SELECT {columns} FROM build_swarm_package")}
         for package in swarm.desk.book.packages.values():
-            row = queue_store.package_row(package)
+            row = queue_rows.package_row(package)
             held = (package.package_id, row[0], row[1], row[2], row[3], row[6], row[7], row[8], row[9])
             assert stored[package.package_id] == held
         for number, row in stored.items():
@@ -251,7 +251,7 @@ class Queue(RuleBasedStateMachine):
         assert self.acknowledged <= stored.keys()
         for session in swarm.sessions():
             sql = "SELECT * FROM build_swarm_session WHERE session_id = ?"
-            assert self.bench.stored(sql, session.session_id) == [queue_store.session_row(session)]
+            assert self.bench.stored(sql, session.session_id) == [queue_rows.session_row(session)]
 
     @invariant()
     def every_package_is_received_once(self) -> None:
