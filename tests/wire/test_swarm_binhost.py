@@ -52,7 +52,7 @@ def test_credential_of_a_drone_uploads_and_the_same_again_is_no_news(host: Produ
     assert [answer.status_code for answer in answers] == [201, 200]
     assert answers[0].json()["package"]["uploaded_by"] == "drone-01"
     assert httpx.put(url, content=gpkg(HELLO), headers={"X-Content-SHA256": sha256(gpkg(HELLO))}).status_code == 401
-    assert list(staged(host)) == [path_of(HELLO)]
+    until(lambda: list(staged(host)) == [path_of(HELLO)])
 
 
 def test_upload_in_chunks_without_a_length_is_taken(host: Product) -> None:

@@ -14,7 +14,7 @@ PREFIX: Final = "/api/appliance/binhost"
 STAGED: Final = f"{PREFIX}/staging/{{path:path}}"
 UPLOAD_BYTES: Final = 2**36
 """Beyond any setting."""
-PUBLISHED_WITHIN_SECONDS: Final = 10.0
+PUBLISHED_WITHIN_SECONDS: Final = 5.0
 """So long an answer to an upload waits for the index to name it: what is built next may need it."""
 UPLOADERS: Final = PERSON | {Kind.DRONE}
 """Trust in this host's processes and open networks never stand in: what is served is installed as root."""
@@ -43,7 +43,7 @@ async def upload(call: Call[AsyncIterator[bytes]]) -> Answer:
         call.body,
         sha256=sha256,
         caller=call.caller,
-        expected_bytes=int(length) if length.isdigit() and len(length) < 16 else 0,
+        expected_bytes=int(length) if length.isdecimal() and len(length) < 16 else 0,
     )
     seen = await state.binhost.staging.seen(within_seconds=PUBLISHED_WITHIN_SECONDS)
     item = UploadItem(package=binary_item(stored.binary), is_new=stored.is_new, is_published=seen)

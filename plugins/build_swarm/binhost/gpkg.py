@@ -30,6 +30,7 @@ _HASHES: Final = {"BLAKE2B": "blake2b", "SHA512": "sha512"}
 """The two that Portage wants to find, and checks, in each line of a Manifest."""
 _CHUNK_BYTES: Final = 1 << 20
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_NUMBER: Final = re.compile(r"[0-9]{1,16}")
 _SIGNED: Final = b"-----BEGIN PGP SIGNED MESSAGE-----"
 _SIGNATURE: Final = "-----BEGIN PGP SIGNATURE-----"
 _INDEXED: Final = (
@@ -54,8 +55,8 @@ class Gpkg:
     @property
     def build_id(self) -> int | None:
         """The build's number, where it has one."""
-        said = self.metadata.get("BUILD_ID", "")
-        return int(said) if said.isdigit() and len(said) < 10 else None
+        said = self.metadata.get("BUILD_ID")
+        return None if said is None else int(said)
 
 
 def read_gpkg(path: Path) -> Gpkg:
@@ -85,6 +86,9 @@ def _read(source: BinaryIO, length: int) -> Gpkg:
     for name in ("CATEGORY", "PF", "SLOT"):
         if not found.get(name):
             raise BadArchive(f"its metadata has no {name}")
+    for name in ("BUILD_ID", "BUILD_TIME"):
+        if name in found and _NUMBER.fullmatch(found[name]) is None:
+            raise BadArchive(f"its {name} is no number")
     return Gpkg(
         category=found.pop("CATEGORY"),
         pf=found.pop("PF"),
@@ -141,7 +145,7 @@ def _manifest(data: bytes) -> dict[str, tuple[int, dict[str, str]]]:
         words = line.split()
         if not words:
             continue
-        if words[0] != "DATA" or len(words) < 5 or len(words) % 2 == 0 or not words[2].isdigit() or len(words[2]) > 16:
+        if words[0] != "DATA" or len(words) < 5 or len(words) % 2 == 0 or _NUMBER.fullmatch(words[2]) is None:
             raise BadArchive("a line of its Manifest is none")
         if words[1] in listed:
             raise BadArchive(f"its Manifest names {words[1][:100]!r} twice")

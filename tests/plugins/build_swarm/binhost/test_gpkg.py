@@ -134,6 +134,20 @@ def test_metadata_that_does_not_say_what_it_is_of_is_refused(tmp_path: Path, gon
     assert f"has no {gone}" in refused(tmp_path, gpkg(**{gone: ""}))
 
 
+@pytest.mark.parametrize("said", ["x", "-1", "\u00b2", "\u0661", "1" * 17])
+@pytest.mark.parametrize("key", ["BUILD_ID", "BUILD_TIME"])
+def test_number_of_a_build_that_is_none_is_refused(tmp_path: Path, key: str, said: str) -> None:
+    assert f"its {key} is no number" in refused(tmp_path, gpkg(**{key: said}))
+
+
+@pytest.mark.parametrize(
+    "line", [b"DATA x", b"MISC x 1 BLAKE2B a SHA512 b", b"DATA x \xc2\xb2 BLAKE2B a SHA512 b", b"\xff"]
+)
+def test_manifest_with_a_line_that_is_none_is_refused(tmp_path: Path, line: bytes) -> None:
+    files = inner_files()
+    assert "its Manifest" in refused(tmp_path, container_of(files | {"Manifest": manifest_of(files) + line + b"\n"}))
+
+
 def test_metadata_with_control_characters_is_refused(tmp_path: Path) -> None:
     assert "control characters" in refused(tmp_path, gpkg(USE="a\x00b"))
 
