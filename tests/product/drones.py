@@ -28,6 +28,7 @@ class DroneProcess:
     name: str
     folder: Path
     build_command: str
+    """Empty: the drone's own default."""
     more: tuple[str, ...] = ()
     token: str = ""
     _process: subprocess.Popen[str] | None = field(default=None, init=False)
@@ -53,10 +54,12 @@ class DroneProcess:
         command = [
             *self.product.python, str(self.product.pyz), "drone", "--server", self.product.base,
             "--id", f"id-{self.name}", "--name", self.name, "--cores", "1",
-            "--state-dir", str(self.folder / "state"), "--pkgdir", str(self.folder / "pkgs"),
+            "--state-dir", str(self.folder / "state"),
             "--heartbeat-seconds", "0.3", "--poll-seconds", "0.3", "--stop-seconds", "5",
-            "--build-command", self.build_command, "--sync-command", "", *self.more,
+            "--sync-command", "", *self.more,
         ]  # fmt: skip
+        if self.build_command:
+            command += ["--build-command", self.build_command, "--pkgdir", str(self.folder / "pkgs")]
         environment = self.product.surroundings() | ({"APPLIANCE_TOKEN": self.token} if self.token else {})
         with (self.folder / "said").open("a") as said:
             self._process = subprocess.Popen(

@@ -23,6 +23,9 @@ from .spool import Owed, Spool
 from .waits import Waits, jittered
 
 SYNC_SECONDS: Final = 3_600.0
+SYNC_AGAIN_SECONDS: Final = 900.0
+"""After this a tree that was brought up to date and is not yet what the server wants is tried again: mirrors lag, and
+shut out who asks too often."""
 NO_UPLOADS: Final = frozenset({404, 405, 410})
 """A server that has no such endpoint gets its binaries in another way."""
 THERE_ALREADY: Final = 409
@@ -53,6 +56,8 @@ class Drone:
     _dropped: str = field(default="", init=False)
     _beat_now: trio.Event = field(factory=trio.Event, init=False)
     _registered: trio.Event = field(factory=trio.Event, init=False)
+    _synced: tuple[str, float] | None = field(default=None, init=False)
+    """Which tree was wanted, and when it was tried to get it."""
     _working: trio.CancelScope = field(factory=trio.CancelScope, init=False)
     _job: trio.CancelScope = field(factory=trio.CancelScope, init=False)
 
@@ -84,7 +89,7 @@ class Drone:
         count = await leftovers.end(owed.log_id, grace_seconds=self.options.stop_seconds)
         if owed.state == "building":
             owed = owed.ended(Outcome.RETURNED, error="the drone was killed while it built this")
-            self.spool.write(owed)
+            self._remembered(owed)
         self.tell(f"{owed.package}: left by a drone before ({owed.outcome.value}; {count} processes ended)")
         return owed
 
@@ -167,22 +172,34 @@ class Drone:
             except (Unreachable, Refused) as error:
                 self._lost(error)
                 self._status = FAILED if self.options.once else OK
-            if package is not None:
-                waits.reset()
-                await self._take(package, session_id)
+            is_built = package is not None and await self._take(package, session_id)
             if self.options.once:
                 return
-            if package is None:
+            if is_built:
+                waits.reset()
+            else:
                 await trio.sleep(waits.next())
 
-    async def _take(self, package: str, session_id: str | None) -> None:
+    async def _take(self, package: str, session_id: str | None) -> bool:
+        """Build a package; return whether it was, and is not just given back."""
         owed = Owed(package=package, session_id=session_id, log_id=secrets.token_hex(16))
         if not ATOM.fullmatch(package):
-            owed = evolve(owed, package=package, state="done", outcome=Outcome.FAILED, error="that is no package atom")
-        else:
-            self.spool.write(owed)
+            owed = owed.ended(Outcome.FAILED, error="that is no package atom")
+        elif self._remembered(owed):
             self.tell(f"{package}: building")
+        else:
+            owed = owed.ended(Outcome.RETURNED, error=f"the drone cannot write to {self.options.state_dir}")
         await self._settle(owed)
+        return owed.state == "building"
+
+    def _remembered(self, owed: Owed) -> bool:
+        """Write down what is owed; what cannot be is still done, and told if we live."""
+        try:
+            self.spool.write(owed)
+        except OSError as error:
+            self.tell(f"{owed.package}: cannot be written to {self.options.state_dir}: {error.strerror}")
+            return False
+        return True
 
     async def _settle(self, owed: Owed) -> None:
         """Build, upload and report, as far as that is still to be done; then owe nothing.
@@ -194,14 +211,17 @@ class Drone:
             self._beat_now.set()
             if owed.state == "building":
                 owed = self._owed = await self._built(owed)
-                self.spool.write(owed)
+                self._remembered(owed)
             if owed.state == "built":
                 owed = self._owed = await self._uploaded(owed)
-                self.spool.write(owed)
+                self._remembered(owed)
             await self._reported(owed)
         if self._job.cancelled_caught:
             self.tell(f"{owed.package}: dropped ({self._dropped})")
-        self.spool.clear()
+        try:
+            self.spool.clear()
+        except OSError as error:
+            self.tell(f"{self.options.state_dir} cannot be cleared: {error.strerror}")
         self._owed = None
         self._beat_now.set()
 
@@ -226,6 +246,8 @@ class Drone:
         if outcome is Outcome.SUCCESS and options.uploads:
             after = await trio.to_thread.run_sync(binaries.packages, options.pkgdir)
             files = binaries.to_upload(before, after, owed.package)
+            if not files:
+                self.tell(f"{owed.package}: no binary package in {options.pkgdir}: is that PKGDIR?")
         state: Any = "built" if files else "done"
         return evolve(owed, state=state, outcome=outcome, duration_s=ended.duration_s, error=error, files=files)
 
@@ -300,7 +322,11 @@ class Drone:
         return LogSender(server=self.server, file=file, log_id=owed.log_id, package=owed.package)
 
     async def _sync(self, wanted: str) -> None:
-        """Bring the tree up to date, as the server asks."""
+        """Bring the tree up to date, as the server asks, but not for the same again and again."""
+        now = trio.current_time()
+        if self._synced is not None and self._synced[0] == wanted and now < self._synced[1] + SYNC_AGAIN_SECONDS:
+            return
+        self._synced = (wanted, now)
         if not self.options.sync_argv:
             self.tell(f"the server wants the tree of {wanted or 'another day'}: no --sync-command")
             return
@@ -327,7 +353,7 @@ class Drone:
             return
         if owed.state == "building":
             owed = owed.ended(Outcome.RETURNED, error="the drone was stopped")
-            self.spool.write(owed)
+            self._remembered(owed)
         with trio.move_on_after(self.options.stop_seconds) as limit:
             await self._settle(owed)
         if limit.cancelled_caught:

@@ -43,7 +43,7 @@ ACCEPT_KEYWORDS="amd64"
 CHOST="x86_64-pc-linux-gnu"
 IUSE_IMPLICIT=""
 """
-EMERGE_SECONDS = 120
+EMERGE_SECONDS = 300
 
 
 def portage() -> Path:
@@ -100,6 +100,7 @@ class Prefix:
             "PORTAGE_OVERRIDE_EPREFIX": str(self.folder),
             "PORTAGE_USERNAME": pwd.getpwuid(os.geteuid()).pw_name,
             "PORTAGE_GRPNAME": grp.getgrgid(os.getegid()).gr_name,
+            "PKGDIR": str(self.folder / "pkgs"),
         }
 
     @property
@@ -128,7 +129,8 @@ def make_prefix(folder: Path, tree: Path, *, binhost: str = "") -> Prefix:
     # Its own defaults lie beside it.
     (folder / "share").symlink_to(venv / "share")
     etc = folder / "etc" / "portage"
-    (etc / "make.conf").write_text(MAKE_CONF.format(prefix=folder, features=FEATURES))
+    features = f"{FEATURES} getbinpkg" if binhost else FEATURES
+    (etc / "make.conf").write_text(MAKE_CONF.format(prefix=folder, features=features))
     (etc / "make.profile" / "make.defaults").write_text(PROFILE)
     (etc / "make.profile" / "eapi").write_text("8\n")
     gone = "[gentoo]\nlocation =\n"  # that of the defaults

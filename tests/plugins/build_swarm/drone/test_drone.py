@@ -152,6 +152,30 @@ async def test_tree_is_brought_up_to_date_when_the_server_asks(tmp_path: Path) -
     assert server.reports == []
 
 
+async def test_tree_that_stays_too_old_is_not_asked_for_again_and_again(tmp_path: Path) -> None:
+    server = ScriptedServer(work_orders=Orders(sync_to="2026-02-12"))
+    count = tmp_path / "count"
+    sync = script("import sys; open(sys.argv[1], 'a').write('x')", str(count))
+    async with working(tmp_path, server, sync_argv=sync):
+        await until(lambda: server.work_requests > 3)
+        assert count.read_text() == "x"
+        server.work_orders = Orders(sync_to="2026-02-13")
+        await until(lambda: count.read_text() == "xx")
+
+
+async def test_package_that_cannot_be_remembered_is_given_back(tmp_path: Path) -> None:
+    server = ScriptedServer(packages=[ATOM])
+    one = made(tmp_path, server, once=True)
+    # No file can be made in a folder that is gone, not even by root.
+    (tmp_path / "state" / "lock").unlink()
+    (tmp_path / "state").rmdir()
+    with trio.fail_after(60):
+        await one.drone.run()
+    one.spool.close()
+    assert server.outcomes == [(ATOM, "returned")]
+    assert "cannot write to" in server.reports[0]["error_detail"]
+
+
 async def test_stopped_drone_returns_what_it_builds_and_leaves_no_process(tmp_path: Path) -> None:
     server = ScriptedServer(packages=[ATOM])
     async with working(tmp_path, server, build_argv=FOREVER) as one:

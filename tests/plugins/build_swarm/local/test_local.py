@@ -1,5 +1,6 @@
 """This host as a drone of its own swarm: shown always, building only where an operator has said so."""
 
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,10 +12,13 @@ from attrs import define
 
 from appliance.host import Host
 from appliance.testing import RunningAppliance, running
+from plugins.build_swarm.drone.models import Refused
+from plugins.build_swarm.local.server import LocalServer
 from plugins.build_swarm.local.service import LocalDrone, runs_as_us
 from plugins.build_swarm.local.settings import LocalSettings
 from plugins.build_swarm.state import SwarmState
 from plugins.build_swarm.states import Drone, QueueRequest
+from tests.plugins.build_swarm.binhost.packages import gpkg
 from tests.plugins.build_swarm.drone.kit import until
 
 ATOM = "=app-swarm/one-1.0"
@@ -114,6 +118,23 @@ async def test_host_builds_what_is_queued_where_it_may(tmp_path: Path) -> None:
         assert (log.outcome, log.drone_name) == ("success", drone.name)
         block = await one.state.build_logs.read(log.log_id, 0)
         assert b"".join(piece.data for piece in block.pieces) == f"emerging --oneshot {ATOM}\n".encode()
+
+
+async def test_what_the_host_builds_is_staged_without_a_request(tmp_path: Path) -> None:
+    async with here(tmp_path, "local_drone = false") as one:
+        state = one.state
+        server = LocalServer(state.core, state.swarm, state.binhost, state.build_logs, "id-1", "here-local")
+        data = gpkg(cpv="app-test/hello-1.0")
+        file = tmp_path / "it"
+        await trio.Path(file).write_bytes(data)
+        path, sha256 = "app-test/hello/hello-1.0-1.gpkg.tar", hashlib.sha256(data).hexdigest()
+        await server.upload(path, file, sha256)
+        staged = state.binhost.store.staged_at(path)
+        assert staged is not None
+        assert (staged.sha256, staged.uploaded_by) == (sha256, "here-local")
+        with pytest.raises(Refused) as refused:
+            await server.upload(path, file, "0" * 64)
+        assert refused.value.status == 400
 
 
 async def test_host_that_may_build_but_is_not_root_says_so_and_stays_paused(tmp_path: Path) -> None:
