@@ -3,7 +3,7 @@
 import errno
 import hashlib
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -116,6 +116,8 @@ async def receive(
         if not whole:
             with suppress(OSError):
                 partial.unlink()
+            if isinstance(chunks, AsyncGenerator):  # left early: not to the garbage collector
+                await chunks.aclose()
     return Received(
         partial=partial, size_bytes=sink.size, **{name: digest.hexdigest() for name, digest in sink.digests.items()}
     )
