@@ -1,4 +1,4 @@
-"""What many clients ask for again and again, encoded once: drones, the status, and the queue.
+"""What many clients ask for again and again, encoded once: drones and the status; and the queue, encoded at once.
 
 Each drone's part is made anew only after it has changed; the whole is kept for as long as nothing at all has changed,
 at most a tenth of a second, since progress goes with time.
@@ -63,8 +63,8 @@ class Views:
         return self._whole("status", self._make_status)
 
     def queue(self) -> bytes:
-        """Return the packages of the active session, or all that are kept, as a JSON array."""
-        return self._whole("queue", self._make_queue)
+        """Return the packages of the active session, or all that are kept, as a JSON array: too large to be kept."""
+        return _encode([records.package(package, self._drone_name(package)) for package in self.swarm.packages()])
 
     def _whole(self, name: str, make: Callable[[], bytes]) -> bytes:
         mark = (self.swarm.revision, self.now() // KEPT_US)
@@ -137,8 +137,3 @@ class Views:
             return None
         drone = self.swarm.find_drone(package.drone_id)
         return package.drone_id if drone is None else drone.name
-
-    # ------------------------------------------------------------ the queue
-
-    def _make_queue(self) -> bytes:
-        return _encode([records.package(package, self._drone_name(package)) for package in self.swarm.packages()])
