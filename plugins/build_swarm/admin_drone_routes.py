@@ -29,6 +29,7 @@ from .surfaces import KEYED, admin
 from .wire import records
 from .wire.decoding import Reader
 from .wire.moments import SECOND_US, seconds
+from .wire.plain import plain
 
 DRONES: Final = "/admin/api/drones"
 ONE: Final = f"{DRONES}/{{name}}"
@@ -123,7 +124,7 @@ async def versions(call: Call[None]) -> dict[str, Any]:
                 "name": drone.name,
                 "id": drone.drone_id,
                 "ip": drone.address,
-                "version": drone.version or None,
+                "version": plain(drone.version) or None,
                 "status": drone.status,
                 "last_seen_ago_s": max(0, round((now - drone.last_seen_unix_us) / SECOND_US)),
             }
@@ -175,7 +176,7 @@ async def preflight(call: Call[None]) -> dict[str, Any]:
     try:
         found = await _world(state, approval)
     except SshFailed as failure:
-        checks.append(_check("ssh_reachable", False, f"{place}: {failure.text}", ""))
+        checks.append(_check("ssh_reachable", False, f"{place}: {plain(failure.text)}", ""))
         words = "Cannot reach drone via SSH"
         return {"status": "preflight_failed", "drone": drone.name, "checks": checks, "error": words}
     checks.append(_check("ssh_reachable", True, "", f"{place}: OK"))
@@ -241,7 +242,7 @@ def is_busy(drone: Drone) -> bool:
 
 
 def _task(drone: Drone) -> str:
-    return drone.current_task or next((each.atom for each in drone.assigned if each.is_building), "")
+    return plain(drone.current_task) or next((each.atom for each in drone.assigned if each.is_building), "")
 
 
 def _check(name: str, passed: bool, wrong: str, right: str) -> dict[str, Any]:
@@ -271,13 +272,14 @@ def _allowed(state: SwarmState, drone: Drone) -> frozenset[str]:
 
 
 async def _world(state: SwarmState, approval: Approval) -> DroneWorld:
-    return read_world(await _done(state, approval, command(READ, state.settings.admin_world_file)))
+    # Plain: a drone that was taken over must not reach the page of who looks at it. No package has such a sign.
+    return read_world(plain(await _done(state, approval, command(READ, state.settings.admin_world_file))))
 
 
 async def _done(state: SwarmState, approval: Approval, argv: list[str], *, stdin: bytes = b"") -> str:
     """Run a command on a drone and return what it printed; raise `SshFailed` also where it fails."""
     ran = await state.ssh.run(approval, argv, stdin=stdin, deadline_s=state.settings.ssh_command_seconds)
     if ran.status != 0:
-        said = ran.stderr.strip()[:300] or f"status {ran.status}"
+        said = plain(ran.stderr.strip()[:300]) or f"status {ran.status}"
         raise SshFailed("command", said, drone_name=approval.drone_name)
     return ran.stdout

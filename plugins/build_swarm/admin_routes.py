@@ -16,6 +16,7 @@ from .models import VERSION
 from .state import SwarmState
 from .surfaces import KEYED, admin
 from .wire.decoding import Reader
+from .wire.plain import plain
 
 LINES_MAX: Final = 5000
 VALUES_MAX: Final = 1000
@@ -66,7 +67,9 @@ async def config(call: Call[None]) -> dict[str, Any]:
     """List the configuration by key: notes of operators and their tools. Settings of the server are in its file."""
     state: SwarmState = call.state
     found = state.core.database.read_now(store.values)
-    return {each.key: {"value": each.value, "updated_at": each.updated_unix_us / SECOND_US} for each in found}
+    return {
+        plain(each.key): {"value": plain(each.value), "updated_at": each.updated_unix_us / SECOND_US} for each in found
+    }
 
 
 class NewValue(msgspec.Struct):
@@ -117,7 +120,7 @@ async def control_plane_log(call: Call[None]) -> dict[str, Any]:
 async def gone(call: Call[Any]) -> None:
     """Say that there is no gateway of the generation before."""
     raise Gone(
-        f"{call.head.path[:200]} was answered by the gateway of the generation before",
+        f"{plain(call.head.path[:200])} was answered by the gateway of the generation before",
         hint="there is one server now: /api/v1/nodes?all=true and /api/v1/status",
     )
 

@@ -16,6 +16,7 @@ from .state import SwarmState
 from .surfaces import KEYED, admin
 from .wire.decoding import Reader
 from .wire.moments import seconds
+from .wire.plain import plain
 
 PREFIX: Final = "/admin/api/drones/allowlist"
 ENTRIES_MAX: Final = 10_000
@@ -40,10 +41,10 @@ async def allowlist(call: Call[None]) -> dict[str, Any]:
                 "id": each.entry_id,
                 "drone_id": each.drone,
                 "package": each.package,
-                "reason": each.reason or None,
+                "reason": plain(each.reason) or None,
                 "protected": each.protected,
                 "added_at": seconds(each.added_unix_us) if each.added_unix_us else None,
-                "added_by": each.added_by,
+                "added_by": plain(each.added_by),
             }
             for each in found
         ]

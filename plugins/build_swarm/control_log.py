@@ -5,6 +5,7 @@ from typing import Final
 
 from .chronicle import Chronicle
 from .states import SwarmEvent
+from .wire.plain import plain
 
 PAGE: Final = 1000
 SECOND_US: Final = 1_000_000
@@ -40,7 +41,7 @@ def line_of(event: SwarmEvent) -> str:
     """Return an event as a line, its time in UTC."""
     at = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(event.unix_us // SECOND_US))
     level, part = _LEVELS.get(event.type, "INFO"), _PARTS.get(event.type, "scheduler")
-    words = " ".join(event.message.splitlines())
+    words = plain(" ".join(event.message.splitlines()))
     return f"{at} {level} [{part}] {words}"
 
 

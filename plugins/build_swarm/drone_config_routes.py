@@ -16,6 +16,7 @@ from .state import SwarmState
 from .surfaces import KEYED, admin
 from .wire.decoding import Reader
 from .wire.moments import seconds
+from .wire.plain import plain_values
 
 CONFIG: Final = "/admin/api/drone-config/{name}"
 DRONE: Final = "/admin/api/drone/{name}"
@@ -131,7 +132,7 @@ def _name(call: Call[Any]) -> str:
 def _shown(state: SwarmState, config: DroneConfig) -> dict[str, Any]:
     return {
         "node_name": config.drone,
-        **{field: config[field] for field in DEFAULTS},
+        **{field: plain_values(config[field]) for field in DEFAULTS},
         **_way_in(state, config.drone),
         "created_at": seconds(config.created_unix_us),
         "updated_at": seconds(config.updated_unix_us),

@@ -15,6 +15,7 @@ from .drone_world import LOCK, command
 from .ssh import Ssh
 from .ssh_command import SshFailed
 from .swarm import Swarm
+from .wire.plain import plain
 
 log = structlog.get_logger(__name__)
 
@@ -56,7 +57,7 @@ class DroneLocks:
         path = self.settings.admin_world_file
         ran = await self.ssh.run(approval, command(LOCK, flag, path), deadline_s=DEADLINE_SECONDS)
         if ran.status != 0:
-            said = ran.stderr.strip()[:200] or f"status {ran.status}"
+            said = plain(ran.stderr.strip()[:200]) or f"status {ran.status}"
             raise SshFailed("command", f"chattr {flag} {path}: {said}", drone_name=approval.drone_name)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

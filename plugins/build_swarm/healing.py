@@ -1,7 +1,7 @@
 """Self-healing: probes every approved drone, and does what the ladder says; levels outlast a restart."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -39,6 +39,10 @@ class Looks(Protocol):
 
     async def write(self) -> None:
         """Make what was found durable."""
+        ...
+
+    async def keep_only(self, names: Collection[str]) -> None:
+        """Forget drones that are gone."""
         ...
 
 
@@ -110,9 +114,7 @@ class Healing:
         """Return a drone as the ladder sees it."""
         return Patient(
             drone_type=approval.drone_type,
-            is_protected=approval.address in self.settings.healing_protected
-            or (self.may_reboot is not None and not self.may_reboot(drone.name)),
-            is_forbidden=not self.may_reboot(drone.name),
+            is_protected=approval.address in self.settings.healing_protected or not self.may_reboot(drone.name),
             auto_reboot=drone.capabilities.get("auto_reboot") is not False,
             is_paused=drone.paused,
             heartbeat_age_us=max(0, self.core.now() - drone.last_seen_unix_us) if drone.last_seen_unix_us else None,
@@ -172,13 +174,13 @@ class Healing:
 
         What cannot be done to one drone keeps nobody from another.
         """
-        self._forget_gone()
         problems: list[ApplianceError] = []
         async with trio.open_nursery() as nursery:
             for drone in self.swarm.drones():
                 if not drone.paused and self.approvals.find(drone.name) is not None:
                     nursery.start_soon(self._look_after, drone, problems)
         self.last_round_unix_us = self.core.now()
+        await self._forget_gone()
         await self.prober.write()
         await self._write()
         if problems:
@@ -300,8 +302,9 @@ class Healing:
 
     # ------------------------------------------------------------ keeping
 
-    def _forget_gone(self) -> None:
+    async def _forget_gone(self) -> None:
         known = {drone.name for drone in self.swarm.drones()}
+        await self.prober.keep_only(known)
         for name in [name for name in self._troubles if name not in known]:
             del self._troubles[name]
 

@@ -78,8 +78,6 @@ class Patient:
     drone_type: str = "unknown"
     is_protected: bool = False
     """Whether an operator has said that it is never rebooted."""
-    is_forbidden: bool = False
-    """Whether operators have set that it is not rebooted by itself, or that it is protected."""
     auto_reboot: bool = True
     """``False`` where the drone itself says so."""
     is_paused: bool = False
@@ -93,8 +91,6 @@ class Patient:
             return f"its type is {self.drone_type}"
         if self.is_protected:
             return "it is protected"
-        if self.is_forbidden:
-            return "its configuration forbids it"
         return "" if self.auto_reboot else "it says auto_reboot: false"
 
 

@@ -15,6 +15,7 @@ from .state import SwarmState
 from .states import Drone
 from .surfaces import KEYED, READERS, public
 from .wire.moments import SECOND_US, seconds
+from .wire.plain import plain, plain_values
 
 ENTRIES_MAX: Final = 2000
 BUCKETS_MAX: Final = 500
@@ -163,7 +164,7 @@ async def protocol_snapshot(call: Call[None]) -> dict[str, Any]:
                 "id": row["drone_id"],
                 "name": row["drone"],
                 "status": row["status"],
-                "current_task": row["current_task"] or None,
+                "current_task": plain(row["current_task"]) or None,
                 "cpu_percent": row["cpu_percent"],
                 "ram_percent": row["ram_percent"],
                 "load_1m": row["load_1m"],
@@ -223,8 +224,9 @@ async def sql_query(call: Call[None]) -> dict[str, Any]:
     found = await trio.to_thread.run_sync(
         state.records.explorer.query, call.query.q, limiter=state.records.queries, abandon_on_cancel=True
     )
-    rows = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
-    return {"columns": list(found.columns), "rows": rows, "count": len(rows), "truncated": found.is_cut}
+    columns = plain_values(found.columns)
+    rows = [dict(zip(columns, plain_values(row), strict=True)) for row in found.rows]
+    return {"columns": columns, "rows": rows, "count": len(rows), "truncated": found.is_cut}
 
 
 @public.get("/api/v1/sql/tables", caller=KEYED, role=Role.OPERATOR)
@@ -254,7 +256,12 @@ def _entry(row: dict[str, Any]) -> dict[str, Any]:
     shown["timestamp"] = seconds(shown.pop("unix_us"))
     for name in ("drone_id", "package", "session_id", "source_node"):
         shown[name] = shown[name] or None
-    return shown
+    return plain_entry(shown)
+
+
+def plain_entry(shown: dict[str, Any]) -> dict[str, Any]:
+    """Return an entry in whose texts no tag begins: anybody's request is in it."""
+    return {name: plain(value) if isinstance(value, str) else value for name, value in shown.items()}
 
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:
@@ -283,5 +290,5 @@ def _now(drone: Drone) -> dict[str, Any]:
         "cpu_percent": number_of(drone.metrics, "cpu_percent"),
         "ram_percent": number_of(drone.metrics, "ram_percent"),
         "load_1m": number_of(drone.metrics, "load_1m"),
-        "current_task": drone.current_task or None,
+        "current_task": plain(drone.current_task) or None,
     }

@@ -56,6 +56,27 @@ async def test_what_is_asked_and_answered_is_listed_filtered_and_shown(tmp_path:
         assert not any(each["msg_type"] is None for each in later["entries"])
 
 
+async def test_no_tag_of_a_stranger_reaches_a_page_that_trusts_texts(tmp_path: Path) -> None:
+    async with swarm(tmp_path) as one:
+        tag = "<img src=x onerror=alert(1)>"
+        # Refused, and in the log all the same.
+        await one.send("POST", f"/api/v1/nodes/{quote(tag, safe='')}/pause", {}, headers=STRANGER)
+        drone = await one.drone("drone-01", version=tag, current_task=tag)
+        report = {"id": drone.id, "package": tag, "status": "failed", "error_detail": tag}
+        await one.send("POST", "/api/v1/complete", report)
+        await entries(one, "limit=100", 3)
+        for path in ("/api/v1/protocol?limit=100", "/api/v1/metrics", "/admin/api/drones/versions"):
+            assert "<" not in (await one.send("GET", path)).text
+        for entry in await entries(one, "limit=100"):
+            assert "<" not in (await one.send("GET", f"/api/v1/protocol/detail?id={entry['id']}")).text
+        text = "SELECT version, current_task, 1 AS '<b>' FROM nodes UNION ALL SELECT path, '', 1 FROM protocol_log"
+        assert "<" not in (await one.send("GET", f"/api/v1/sql/query?q={quote(text)}")).text
+        await one.post("/admin/api/drone-config/drone-01", {"notes": tag, "display_name": tag})
+        await one.post("/admin/api/config", {"key": tag, "value": tag})
+        for path in ("drone-configs", "config", "logs/control-plane", "drones/drone-01/log"):
+            assert "<" not in (await one.send("GET", f"/admin/api/{path}")).text
+
+
 async def test_log_can_be_switched_off(tmp_path: Path) -> None:
     async with swarm(tmp_path, "[plugins.build_swarm]\nrecords_protocol = false\n") as one:
         await one.drone()
