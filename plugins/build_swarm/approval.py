@@ -75,11 +75,6 @@ class Who:
             address=call.head.peer[0] if call.head.peer is not None else "",
         )
 
-    @property
-    def words(self) -> str:
-        """The caller in one word, as an approval keeps it."""
-        return self.name or self.subject or self.kind
-
     async def record(self, core: Core, action: str, drone_name: str, /, **detail: Any) -> None:
         """Write down what was done; durable when this returns."""
         await core.audit.record(
@@ -337,7 +332,8 @@ class Approvals:
         await self.core.database.write(write)
 
     async def _write_known_hosts(self) -> None:
-        lines = [HostKey.read(one.host_key).line(one.address, one.port) for one in self.all()]
+        # One machine may build under two names.
+        lines = dict.fromkeys(HostKey.read(one.host_key).line(one.address, one.port) for one in self.all())
         await trio.to_thread.run_sync(write_known_hosts, self.known_hosts, lines)
 
 

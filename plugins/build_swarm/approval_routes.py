@@ -5,7 +5,7 @@ from typing import Any
 from attrs import field, frozen
 from attrs.validators import and_, ge, le, max_len
 
-from appliance.plugin import BadInput, Call, Conflict, Role, to_unix_s
+from appliance.plugin import BadInput, Call, Conflict, NotAvailable, Role, to_unix_s
 
 from .approval import Approval, Who, read_address, read_port, read_type, read_user
 from .callers import who
@@ -97,9 +97,11 @@ class Scan:
 async def approvals(call: Call[None]) -> ApprovalPage:
     """List what is approved, with our public key for the drones."""
     state: SwarmState = call.state
-    keys = state.ssh_parts.keys
-    reason = keys.lacking()
-    public_key = None if reason is not None else await keys.public_key()
+    public_key, reason = None, None
+    try:
+        public_key = await state.ssh_parts.keys.public_key()
+    except NotAvailable as lacking:
+        reason = lacking.message
     return ApprovalPage(
         items=tuple(map(_named, state.approvals.all())),
         public_key=public_key,

@@ -4,11 +4,10 @@ A probe tells nothing about the drone but what it is asked: it is no heartbeat, 
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any, Final, Literal
 
 import msgspec
-import trio
 from attrs import define, field, frozen
 
 from appliance.plugin import Core
@@ -227,14 +226,14 @@ class Prober:
         :raises NotAvailable: there is no ssh here.
         """
         name = approval.drone_name
-        started, started_unix_us = trio.current_time(), self.core.now()
+        started_unix_us, seconds = self.core.now(), 0.0
         command = ["sh", "-c", SCRIPT, "probe", self.settings.ssh_drone_process]
         vitals: Vitals | None = None
         status: Status = "ok"
         error = ""
         try:
             ran = await self.ssh.run(approval, command, deadline_s=self.settings.ssh_probe_seconds, limit_bytes=65_536)
-            vitals = _vitals_of(ran)
+            vitals, seconds = _vitals_of(ran), ran.seconds
             status = judged(vitals, self.limits, cores)
         except BadAnswer as failure:
             status, error = "error", str(failure)
@@ -248,7 +247,7 @@ class Prober:
             status=status,
             probed_unix_us=started_unix_us,
             answered_unix_us=now if vitals is not None else before.answered_unix_us if before is not None else None,
-            latency_ms=round((trio.current_time() - started) * 1000, 1) if vitals is not None else None,
+            latency_ms=round(seconds * 1000, 1) if vitals is not None else None,
             vitals=vitals,
             error=error,
         )
@@ -268,14 +267,10 @@ class Prober:
             self._unwritten |= names
             raise
 
-    async def forget(self, names: Iterable[str]) -> None:
-        """Drop what is known of drones that are gone, durable when this returns."""
-        gone = [name for name in names if name in self._newest]
+    async def keep_only(self, names: Collection[str]) -> None:
+        """Forget drones that are gone, durable when this returns."""
+        gone = [name for name in self._newest if name not in names]
         if gone:
             await self.core.database.write(lambda connection: store.drop_probes(connection, gone))
             for name in gone:
                 self._newest.pop(name, None)
-
-    def known(self) -> list[str]:
-        """Return the names of all drones that were ever probed."""
-        return sorted(self._newest)

@@ -32,6 +32,8 @@ class Ran:
     stderr: str
     is_cut: bool = False
     """Whether it wrote more than was kept."""
+    seconds: float = 0.0
+    """How long it took, the connection included where none was there."""
 
 
 @define(eq=False)
@@ -60,16 +62,17 @@ class Ssh:
         """Run a program on a drone; cancelling, or the deadline, ends our side of it at once.
 
         :param argv: each reaches the program as it is: no shell reads any of it as more than text.
+        :param deadline_s: from when its turn has come; so many run at once, and so many on one drone.
         :param limit_bytes: what is kept of each output.
         :raises NotApproved: the approval counts no more.
         :raises SshFailed: the drone was not entered, or not in time. A program that fails is no error: see ``status``.
         :raises NotAvailable: there is no ssh here.
         """
         way = await self.way(approval)
-        # The deadline holds for the waiting too: who asks does not know how busy we are.
-        with trio.move_on_after(deadline_s):
-            async with self._all, self._limiter(approval):
-                self._check(approval)
+        async with self._all, self._limiter(approval):
+            self._check(approval)
+            # From here on: a drone that answers must not look dead because others before it are.
+            with trio.move_on_after(deadline_s):
                 return await self._ran(way, approval, argv, stdin, limit_bytes)
         # A shared connection that answers nothing would hold the next command as well; others that use it go on.
         await self.connections.control(way, approval, "stop")
@@ -133,6 +136,7 @@ class Ssh:
         limit_bytes: int,
     ) -> Ran:
         line = command_line(way, approval, argv, socket=self.connections.socket(approval))
+        started = trio.current_time()
         try:
             ended = await run_process(line, stdin=stdin, limit_bytes=limit_bytes)
         except OSError as error:
@@ -142,7 +146,11 @@ class Ssh:
         if trouble is not None:
             raise SshFailed(trouble, words_of(stderr) or "the connection ended", drone_name=approval.drone_name)
         return Ran(
-            status=ended.status, stdout=ended.stdout.decode("utf-8", "replace"), stderr=stderr, is_cut=ended.is_cut
+            status=ended.status,
+            stdout=ended.stdout.decode("utf-8", "replace"),
+            stderr=stderr,
+            is_cut=ended.is_cut,
+            seconds=trio.current_time() - started,
         )
 
     def _check(self, approval: Approval) -> None:

@@ -41,10 +41,10 @@ class SshSettings:
         60.0, help="How long a command of the self-healing or a log may take.", validator=and_(ge(1.0), le(3600.0))
     )
     ssh_at_once: int = setting(
-        16, help="How many ssh commands run at once; further ones wait.", validator=and_(ge(1), le(512))
+        64, help="How many ssh commands run at once; further ones wait.", validator=and_(ge(1), le(512))
     )
     ssh_drone_process: str = setting(
-        "[s]warm-drone|[a]ppliance(.pyz)? +drone",
+        "[s]warm-drone|[a]ppliance([.]pyz)? (.* )?drone( |$)",
         help="Extended regular expression of the drone program's command line; it must not match itself as text.",
         validator=_line,
     )

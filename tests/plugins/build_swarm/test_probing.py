@@ -1,6 +1,7 @@
 """What a probe's answer means, and what is kept of it."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plugins.build_swarm.probing import SCRIPT, BadAnswer, Limits, Vitals, judged, read_vitals
+from plugins.build_swarm.ssh_settings import SshSettings
 from tests.plugins.build_swarm.ssh_kit import Box, opened
 from tests.wire.sshd import running_sshd
 
@@ -132,6 +134,35 @@ async def test_drone_that_is_gone_keeps_when_it_last_answered(box: Box, tmp_path
     assert gone.answered_unix_us == alive.answered_unix_us
     assert gone.probed_unix_us == alive.probed_unix_us + 60_000_000
     assert gone.error
+
+
+async def test_probes_of_drones_that_are_gone_are_forgotten(box: Box, tmp_path: Path) -> None:
+    with running_sshd(tmp_path / "drone") as drone:
+        approval = await box.approve(drone)
+        await box.prober.probe(approval)
+        await box.prober.write()
+    await box.prober.keep_only({"drone-01"})
+    box.restart()
+    assert box.prober.newest("drone-01")
+    await box.prober.keep_only({"another"})
+    assert box.prober.newest("drone-01") is None
+    box.restart()
+    assert box.prober.newest("drone-01") is None
+
+
+@pytest.mark.parametrize(
+    ("line", "is_drone"),
+    [
+        ("/usr/bin/python3 /usr/local/bin/swarm-drone", True),
+        ("python3 ./appliance.pyz drone --server http://10.0.0.1:8100", True),
+        ("python3 -m appliance --config x drone", True),
+        ("python3 ./appliance.pyz serve", False),
+        ("python3 ./appliance.pyz swarm nodes --drones", False),
+    ],
+)
+def test_drone_program_is_told_by_its_command_line(line: str, is_drone: bool) -> None:
+    assert bool(re.search(SshSettings().ssh_drone_process, line)) is is_drone
+    assert not re.search(SshSettings().ssh_drone_process, SshSettings().ssh_drone_process)
 
 
 async def test_drone_that_answers_nonsense_is_an_error_and_no_crash(box: Box, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 from attrs import evolve
 
 from appliance.errors import NotAvailable
@@ -99,6 +100,22 @@ async def test_command_that_takes_too_long_is_given_up_and_the_next_one_connects
     assert found.kind == "timeout"
     ran = await box.ssh.run(approval, ["echo", "well"], deadline_s=DEADLINE_S)
     assert ran.stdout == "well\n"
+
+
+@pytest.mark.long
+async def test_drone_that_has_to_wait_for_its_turn_has_its_whole_time_then(tmp_path: Path, drone: Sshd) -> None:
+    async with opened(tmp_path, ssh_at_once=1) as box, box.serving():
+        approval = await box.approve(drone)
+        ran: list[str] = []
+
+        async def run(*argv: str, deadline_s: float) -> None:
+            ran.append((await box.ssh.run(approval, argv, deadline_s=deadline_s)).stdout)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: run("sh", "-c", "sleep 6; echo first", deadline_s=DEADLINE_S))
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            nursery.start_soon(lambda: run("echo", "second", deadline_s=5.0))
+        assert ran == ["first\n", "second\n"]
 
 
 async def test_drone_that_answers_nothing_at_all_times_out(box: Box, drone: Sshd) -> None:
