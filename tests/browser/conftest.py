@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
@@ -27,6 +28,8 @@ SCREENS = [
 """Widths and colour schemes in which a page must fit; the first two have every width rule and every colour."""
 
 
+Screen = Callable[[int, str], Page]
+"""What `screen` gives: called with a width and a colour scheme, it returns a page on such a screen."""
 SeenBy = Callable[[Page, str, str], Page]
 """What `seen_by` gives: called with a page of an admin, a name and a role, it returns a page of that person."""
 
@@ -129,6 +132,23 @@ def log_in(page: Page, site: Served) -> None:
 def csrf(page: Page) -> dict[str, str]:
     """Return the header without which the session of a page's browser changes nothing."""
     return {"X-CSRFToken": next(c["value"] for c in page.context.cookies() if c["name"] == "csrftoken")}
+
+
+@pytest.fixture
+def screen(browser: Browser) -> Iterator[Screen]:
+    """A function that opens a page on a screen of some width and colour scheme, for whoever is to log in there."""
+    contexts: list[BrowserContext] = []
+
+    def open_on(width: int, scheme: str) -> Page:
+        colours: Literal["dark", "light"] = "dark" if scheme == "dark" else "light"
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=colours)
+        contexts.append(context)
+        context.set_default_timeout(PATIENCE_MS)
+        return context.new_page()
+
+    yield open_on
+    for context in contexts:
+        context.close()
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import { answers } from "./answers.js";
 import { ask } from "./api.js";
 import { attribute, bar, el, notice, text } from "./dom.js";
-import { known, percent } from "./format.js";
+import { known } from "./format.js";
 import { selectField } from "./forms.js";
 import { failure, frame, pluginNames } from "./shell.js";
 import { dronePage, mayOperate, progressWords, swarmPage } from "./swarm_words.js";
@@ -160,7 +160,7 @@ export function progressRow() {
     update(one) {
       text(name, one.package);
       attribute(name, "title", one.package);
-      text(share, known(one.progress_percent) ? percent(one.progress_percent) : "");
+      text(share, known(one.progress_percent) ? `${one.progress_percent} %` : "");
       attribute(meter.root, "aria-label", `Progress of ${one.package}`);
       meter.update(one.progress_percent, progressWords(one));
       meter.root.hidden = !known(one.progress_percent);

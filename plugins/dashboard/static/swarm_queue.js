@@ -2,7 +2,7 @@
 
 import { ask } from "./api.js";
 import { attribute, bar, el, text } from "./dom.js";
-import { known, percent, plural } from "./format.js";
+import { known, plural } from "./format.js";
 import { longTable, rowButton, stateCell, twoLines } from "./sharing_parts.js";
 import { table } from "./table.js";
 import { card, droneCell, filters, pager, send } from "./swarm_parts.js";
@@ -46,7 +46,7 @@ function workCell() {
     update(one) {
       drone.update(one);
       const isBuilt = known(one.progress_percent);
-      text(share, isBuilt ? percent(one.progress_percent) : "");
+      text(share, isBuilt ? `${one.progress_percent} %` : "");
       attribute(meter.root, "aria-label", `Progress of ${one.atom}`);
       meter.root.hidden = !isBuilt;
       meter.update(isBuilt ? one.progress_percent : null, share.textContent);

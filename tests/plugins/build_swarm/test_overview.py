@@ -39,7 +39,7 @@ def shown(**figures: Any) -> PanelContent:
     return content
 
 
-def session(**counts: int) -> Session:
+def session(**counts: Any) -> Session:
     return Session(session_id="session-1", name="World", **counts)
 
 
