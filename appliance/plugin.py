@@ -69,6 +69,7 @@ from appliance.errors import (
     TooManyRequests,
 )
 from appliance.events import Event, Events, Lagged
+from appliance.frames import text_frames
 from appliance.host import Host
 from appliance.ids import new_id, new_secret
 from appliance.inventory.models import Mark, MarkKind
@@ -109,7 +110,6 @@ from appliance.surface import (
     SocketClosed,
     Stream,
     Surface,
-    text_frames,
 )
 from appliance.taskfiles import StoredFile, TaskFiles
 from appliance.tasklogs import LogBlock, TaskLogs

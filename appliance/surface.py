@@ -13,8 +13,7 @@ Handlers never touch a web framework, start no task and hold no state but ``call
 `ApplianceError`; the edge renders it through the surface's own ``errors``.
 """
 
-import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -199,24 +198,6 @@ class Socket(Protocol):
 
 class SocketClosed(Exception):
     """The other side of a WebSocket is gone."""
-
-
-def text_frames(messages: Iterable[bytes]) -> bytes:
-    """Return WebSocket messages as a server sends them: one unmasked, uncompressed text frame each (RFC 6455, 5.2).
-
-    :param messages: UTF-8, which is not checked.
-    """
-    made = bytearray()
-    for message in messages:
-        length = len(message)
-        if length < 126:
-            made += bytes((0x81, length))
-        elif length < 65_536:
-            made += struct.pack("!BBH", 0x81, 126, length)
-        else:
-            made += struct.pack("!BBQ", 0x81, 127, length)
-        made += message
-    return bytes(made)
 
 
 Handler = Callable[[Call[Any]], Awaitable[Any]]

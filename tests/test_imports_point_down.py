@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
         "prometheus",
         "argon2 cryptography psutil",
     ),
-    ("contract surface hookspecs plugin loading panels", "pluggy quart"),
+    ("contract surface frames hookspecs plugin loading panels", "pluggy quart"),
     ("http", "h11 hypercorn quart_trio wsproto"),
     ("run cli scripted_engine testing __main__", "click rich tomlkit httpx2"),
 )

@@ -8,10 +8,11 @@ from trio_websocket import connect_websocket_url, open_websocket_url
 
 from appliance.credentials.kinds import Caller
 from appliance.errors import Conflict
+from appliance.frames import text_frames
 from appliance.http.limits import Limits
 from appliance.http.server import Dispatch, Edge
 from appliance.http.sockets import AcceptedSocket
-from appliance.surface import Call, Socket, SocketClosed, Surface, text_frames
+from appliance.surface import Call, Socket, SocketClosed, Surface
 from tests.appliance.http.edge_kit import Raw, Running, authenticate, request, serving
 from tests.appliance.http.test_hostile import UPGRADE
 
