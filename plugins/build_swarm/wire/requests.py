@@ -37,8 +37,8 @@ class Register(msgspec.Struct):
     ip: _Text | None = None
     tailscale_ip: _Text | None = None
     type: _NameText | None = None
-    capabilities: msgspec.Raw = msgspec.Raw()
-    metrics: msgspec.Raw = msgspec.Raw()
+    capabilities: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    metrics: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     current_task: _Text | None = None
     version: _Text | None = None
 

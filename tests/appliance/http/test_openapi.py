@@ -2,8 +2,9 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 from attrs import Factory, field, frozen
 from attrs.validators import deep_iterable, ge, in_, le, matches_re, max_len, optional
 from openapi_spec_validator import OpenAPIV31SpecValidator
@@ -29,6 +30,13 @@ class Everything:
     counts: list[int] = field(factory=list, validator=deep_iterable(ge(2), max_len(5)))
 
 
+class Hot(msgspec.Struct):
+    """A body of a hot path."""
+
+    package: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+    kept: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+
+
 def described(tmp_path: Path) -> dict[str, Any]:
     api = Surface("more")
 
@@ -39,6 +47,10 @@ def described(tmp_path: Path) -> dict[str, Any]:
         And say what part it was.
         """
         return Part(size=1)
+
+    @api.post("/hot", body=Hot)
+    async def hot(call: Call[Hot]) -> None:
+        """Take what is hot."""
 
     table = Table.build([make_surface().bind(State(folder=tmp_path)), api.bind(None)])
     return document(table.routes)
@@ -62,6 +74,14 @@ def test_document_says_what_validators_demand(tmp_path: Path) -> None:
         9,
     )
     assert schemas["Gpu"]["properties"]["vram_mb"]["minimum"] == 0
+
+
+def test_document_describes_bodies_that_msgspec_reads(tmp_path: Path) -> None:
+    found = described(tmp_path)
+    body = found["paths"]["/hot"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert body == {"$ref": "#/components/schemas/Hot"}
+    hot = found["components"]["schemas"]["Hot"]
+    assert (hot["required"], hot["properties"]["package"]["maxLength"]) == (["package"], 255)
 
 
 def test_document_has_path_and_query_parameters(tmp_path: Path) -> None:
