@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 import trio
 from attrs import define
 
-from appliance.plugin import ApplianceError, Core
+from appliance.plugin import ApplianceError, Caller, Core, Kind
 
 from ..binhost.binhost import Binhost
 from ..build_logs.models import BuildLog
@@ -79,9 +79,8 @@ class LocalServer:
 
     async def upload(self, path: str, file: Path, sha256: str) -> None:
         """Stage a binary package, as the drone of this name."""
-        await self._answered(
-            self.binhost.staging.put(path, _chunks(file), sha256=sha256, by=self.name, may_replace=lambda wanted: True)
-        )
+        drone = Caller(kind=Kind.DRONE, subject=self.name)
+        await self._answered(self.binhost.upload(path, _chunks(file), sha256=sha256, caller=drone))
 
     async def log(self, log_id: str, package: str, offset: int, data: bytes, outcome: str) -> int:
         """Store a part of a log."""
