@@ -1,6 +1,10 @@
 """What drones call, by whole requests."""
 
+import http.client
+import json
 from pathlib import Path
+
+import trio
 
 from appliance.credentials.kinds import Kind
 from tests.plugins.build_swarm.kit import KEY, STRANGER, atom, swarm
@@ -131,3 +135,33 @@ async def test_drone_of_an_opened_network_needs_no_credential_and_may_change_not
         ):
             await one.refused(method, path, body, status=401)
         await one.refused("GET", "/api/v1/status", status=401, headers=STRANGER)
+
+
+TWO_LISTENERS = """
+[[listeners]]
+address = "127.0.0.1:0"
+[[listeners]]
+address = "127.0.0.2:0"
+surfaces = ["core", "build_swarm"]
+"""
+
+
+async def test_each_listener_names_itself_and_serves_only_its_surfaces(tmp_path: Path) -> None:
+    async with swarm(tmp_path, TWO_LISTENERS, listen=()) as one:
+        first, second = (bound.address for bound in one.appliance.running.bound if not bound.address.is_unix)
+        assert first.port != second.port
+        here = await one.drone()
+        assert (await here.register())["orchestrator_port"] == first.port
+
+        def ask(path: str) -> tuple[int, str]:
+            connection = http.client.HTTPConnection("127.0.0.2", second.port, timeout=30)
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            found = answer.status, answer.read().decode()
+            connection.close()
+            return found
+
+        status, body = await trio.to_thread.run_sync(ask, "/api/v1/orchestrator")
+        assert (status, json.loads(body)["ip"], json.loads(body)["port"]) == (200, "127.0.0.2", second.port)
+        status, _ = await trio.to_thread.run_sync(ask, "/admin/api/system/info")
+        assert status == 404
