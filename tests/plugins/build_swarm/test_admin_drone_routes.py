@@ -144,6 +144,8 @@ async def test_world_is_locked_unlocked_and_locked_again_in_time(tmp_path: Path)
         assert (await one.read("/admin/api/drone-config/drone-01"))["locked"] == 1
         await farm.locks.look()
         assert farm.sshd.calls == [lock, unlock, lock]
+        forever = await one.send("POST", f"{LOCKS}/unlock")
+        assert (forever.status, forever.json["timer"]) == (200, 0.0)
         await one.refused("POST", f"{LOCKS}/unlock", {"timer_minutes": -1}, status=400)
         await one.refused("POST", f"{LOCKS}/unlock", {"timer_minutes": 1e9}, status=400)
 
