@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from typing import Any, Final
+from typing import Any, Final, TextIO
 from urllib.parse import quote
 
 from appliance.plugin import CommandApi
@@ -54,7 +54,7 @@ def _approve(api: CommandApi, asked: argparse.Namespace) -> int | None:
         where = f"{seen['user']}@{seen['address']} port {seen['port']}, type {seen['drone_type']}"
         api.say(f"drone {seen['name']}: {where}", to_stderr=True)
         api.say(f"its {key['type']} host key: {key['fingerprint']}", to_stderr=True)
-        if not asked.yes and not _confirmed(api):
+        if not asked.yes and not confirmed(api, sys.stdin):
             raise api.fail("not approved", hint=f"with --fingerprint {key['fingerprint']} nobody is asked")
         # What was looked at is what is approved, whoever answers there by now.
         body = {**body, "host_key": key["host_key"], "fingerprint": key["fingerprint"]}
@@ -71,13 +71,14 @@ def _approve(api: CommandApi, asked: argparse.Namespace) -> int | None:
     return None
 
 
-def _confirmed(api: CommandApi) -> bool:
-    if not sys.stdin.isatty():
+def confirmed(api: CommandApi, typed: TextIO) -> bool:
+    """Ask whether a host key is the drone's; raises where nobody can be asked."""
+    if not typed.isatty():
         raise api.fail(
             "nobody can be asked whether this is its host key", hint="give --fingerprint SHA256:..., or --yes"
         )
     api.say("Is that what `ssh-keygen -lf` says on the drone? [y/N] ", end="", to_stderr=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    return typed.readline().strip().lower() in ("y", "yes")
 
 
 def _unapprove(api: CommandApi, asked: argparse.Namespace) -> None:

@@ -26,7 +26,7 @@ from wsproto.events import (
 
 from tests.product.served import product
 from tests.wire.sshd import Sshd, running_sshd
-from tests.wire.swarm import KEY, STRANGER, WITH_KEY, Drone, Swarm, until
+from tests.wire.swarm import KEY, STRANGER, WITH_KEY, Drone, Swarm, atom, until
 
 pytestmark = pytest.mark.zipapp
 
@@ -383,6 +383,25 @@ def test_terminal_ends_when_its_approval_does(swarm: Swarm, approved: Drone) -> 
 
 
 # ------------------------------------------------------------------ self-healing
+
+
+def test_drone_that_is_grounded_is_restarted_at_once(swarm: Swarm, sshd: Sshd, approved: Drone) -> None:
+    before = len(sshd.calls)
+    packages = [atom("grounding") for _ in range(9)]
+    swarm.queue(*packages)
+    try:
+        for _ in range(8):
+            package = approved.work()["package"]
+            assert package is not None
+            approved.complete(package, "failed", error_detail="no space left on device")
+        assert approved.work()["package"] is None
+        until(lambda: len(sshd.calls) > before)
+        assert sshd.calls[before].strip() == "rc-service swarm-drone restart"
+        until(lambda: "restart of its service done" in str(swarm.read("/api/v1/escalation")["drones"][approved.name]))
+        found = swarm.read(f"/admin/api/drones/{approved.name}/escalation")
+        assert (found["escalation_level"], found["escalation_attempts"]) == (0, 1)
+    finally:
+        swarm.clear()
 
 
 @pytest.fixture
