@@ -11,7 +11,7 @@ import structlog
 import trio
 from attrs import define, field
 
-from appliance.plugin import ApplianceError, Conflict, Core, LogBlock, LogChunk, NotFound, TaskLogs
+from appliance.plugin import ApplianceError, Conflict, Core, LogBlock, LogChunk, NotFound, StorageFailed, TaskLogs
 
 from ..states import Build
 from . import store
@@ -84,17 +84,24 @@ class BuildLogs:
             known = opened.about
             if known.ended_unix_us is not None:
                 return known
-            async with self._texts.open(known.log_id) as writer:
-                await writer.begin(1)
-                known.size_bytes = size = writer.written["stdout"]
-                if offset <= size and (fresh := data[size - offset :]):
-                    await writer.write(LogChunk(stream="stdout", data=fresh))
-                    await writer.flush(with_rest=True)
-                    known.size_bytes = writer.written["stdout"]
+            try:
+                known.size_bytes = await self._written(known.log_id, offset, data)
+            except OSError as error:
+                raise StorageFailed(f"the log cannot be stored: {error.strerror}", hint="is the disk full?") from error
             opened.heard_unix_us = self.core.now()
             if outcome and known.size_bytes == offset + len(data):
                 await self._end(known, outcome)
             return known
+
+    async def _written(self, log_id: str, offset: int, data: bytes) -> int:
+        """Append what is new of some data; return how long the text is then."""
+        async with self._texts.open(log_id) as writer:
+            await writer.begin(1)
+            size = writer.written["stdout"]
+            if offset <= size and (fresh := data[size - offset :]):
+                await writer.write(LogChunk(stream="stdout", data=fresh))
+                await writer.flush(with_rest=True)
+            return writer.written["stdout"]
 
     async def _opened(self, about: BuildLog) -> _Open:
         opened = self._open.get(about.log_id)

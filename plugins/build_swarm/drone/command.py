@@ -111,7 +111,7 @@ def parser() -> argparse.ArgumentParser:
         " is read from --token-file or APPLIANCE_TOKEN, never from the command line, which everybody can read.",
     )
     add = top.add_argument
-    add("--id", default="", help="what identifies this drone; default: /etc/machine-id")
+    add("--id", default="", help="what identifies this drone; default: /etc/machine-id, else one of its own")
     add("--name", default="", help="what people call it; default: the host's name")
     add("--type", default="drone", choices=("drone", "sweeper"), help="a sweeper takes only what is blocked")
     add("--cores", type=int, default=0, help="how many processors to say that there are; default: all that we may use")
@@ -136,9 +136,10 @@ def parser() -> argparse.ArgumentParser:
 
 def options_of(asked: argparse.Namespace) -> Options:
     """Return the options; raise `ValueError` for what cannot be."""
-    drone_id, name = asked.id or host.machine_id(), asked.name or host.host_name()
+    name, state_dir = asked.name or host.host_name(), Path(asked.state_dir or _state_dir()).absolute()
+    drone_id = asked.id or host.machine_id() or host.made_id(state_dir / "id")
     if not re.fullmatch(NAME_PATTERN, drone_id):
-        raise ValueError("--id: letters, digits, dots, dashes and underscores (this host has no /etc/machine-id)")
+        raise ValueError("--id: letters, digits, dots, dashes and underscores, at most 63")
     if not re.fullmatch(NAME_PATTERN, name):
         raise ValueError("--name: letters, digits, dots, dashes and underscores, at most 63")
     for option, value, least in (
@@ -157,7 +158,7 @@ def options_of(asked: argparse.Namespace) -> Options:
         build_argv=_argv("--build-command", asked.build_command, least=1),
         sync_argv=_argv("--sync-command", asked.sync_command, least=0),
         environment=environment,
-        state_dir=Path(asked.state_dir or _state_dir()).absolute(),
+        state_dir=state_dir,
         pkgdir=Path(asked.pkgdir or environment.get("PKGDIR") or packages_folder()).absolute(),
         tree=Path(asked.tree).absolute() if asked.tree else host.TREE,
         cores=asked.cores if asked.cores > 0 else len(os.sched_getaffinity(0)),

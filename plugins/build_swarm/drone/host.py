@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import socket
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
@@ -25,6 +26,20 @@ def machine_id(path: Path = MACHINE_ID) -> str:
     except (OSError, ValueError):
         return ""
     return text if re.fullmatch(r"[0-9a-f]{32}", text) else ""
+
+
+def made_id(path: Path) -> str:
+    """Return the id in a file, which is made where there is none: not every Gentoo host has a machine id.
+
+    :raises ValueError: it can neither be read nor made.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            path.write_text(f"{secrets.token_hex(16)}\n", encoding="ascii")
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"this host has no {MACHINE_ID}, and {path} cannot be used: give --id") from error
 
 
 def host_name() -> str:

@@ -191,7 +191,7 @@ async def test_list_is_cut_into_pages_newest_first_and_by_package_and_drone(tmp_
 
 
 async def test_log_beyond_its_limit_keeps_its_start_and_its_end_and_tells_the_gap(tmp_path: Path) -> None:
-    async with logging(tmp_path, "[plugins.build_swarm]\nlog_limit_bytes = 65536\n") as (one, log):
+    async with logging(tmp_path, "plugins.build_swarm.log_limit_bytes = 65536") as (one, log):
         line = b"x" * 99 + b"\n"
         offset = 0
         for _ in range(12):
@@ -245,7 +245,11 @@ async def test_stream_ends_with_the_build_and_goes_on_where_a_client_was(tmp_pat
 
 async def test_log_ends_as_lost_when_its_drone_is_gone_and_old_ones_are_removed(tmp_path: Path) -> None:
     clock = SteppingClock()
-    config = "[plugins.build_swarm]\nlog_keep_days = 1\nlog_count_max = 2\n"
+    config = """
+        [plugins.build_swarm]
+        log_keep_days = 1
+        log_count_max = 2
+    """
     async with logging(tmp_path, config, now=clock) as (one, log):
         logs = service(one)
         await log.send(0, b"half\n")

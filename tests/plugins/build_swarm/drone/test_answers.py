@@ -128,6 +128,11 @@ def test_host_is_named_by_its_machine_id_and_its_tree_by_its_day(tmp_path: Path)
     assert host.machine_id(tmp_path / "nothing") == ""
     (tmp_path / "machine-id").write_text("../../x\n")
     assert host.machine_id(tmp_path / "machine-id") == ""
+    made = host.made_id(tmp_path / "state" / "id")
+    assert host.made_id(tmp_path / "state" / "id") == made
+    assert len(made) == 32
+    with pytest.raises(ValueError, match="give --id"):
+        host.made_id(tmp_path / "machine-id" / "below-a-file" / "id")
     (tmp_path / "metadata").mkdir()
     for text, day in (("Thu, 12 Feb 2026 00:45:01 +0000\n", "2026-02-12"), ("yesterday", None), ("", None)):
         (tmp_path / "metadata" / "timestamp.chk").write_text(text)
