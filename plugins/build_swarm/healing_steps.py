@@ -10,20 +10,37 @@ from .ssh import Ssh
 from .ssh_command import SshFailed, words_of
 from .ssh_settings import SshSettings
 
-_RESTART: Final = """\
-if command -v rc-service >/dev/null 2>&1; then exec rc-service "$1" restart; fi
-exec systemctl restart "$1"
+# What a service is started with it keeps: with our pipes the connection would not end before the service does.
+QUIETLY: Final = """\
+said=$(mktemp) || exit 74
+quietly() {
+    "$@" </dev/null >"$said" 2>&1
+    status=$?
+    tail -c 2000 "$said" >&2
+    return "$status"
+}
+trap 'rm -f "$said"' EXIT
 """
-_KILL: Final = """\
+_RESTART: Final = f"""\
+{QUIETLY}
+if command -v rc-service >/dev/null 2>&1; then
+    quietly rc-service "$1" restart
+else
+    quietly systemctl restart "$1"
+fi
+"""
+_KILL: Final = f"""\
+{QUIETLY}
 if command -v rc-service >/dev/null 2>&1; then
     pkill -9 -f -- "$2"
-    rc-service "$1" zap
-    exec rc-service "$1" start
+    rc-service "$1" zap </dev/null >/dev/null 2>&1
+    quietly rc-service "$1" start
+else
+    systemctl kill --signal=SIGKILL "$1" </dev/null >/dev/null 2>&1
+    pkill -9 -f -- "$2"
+    systemctl reset-failed "$1" </dev/null >/dev/null 2>&1
+    quietly systemctl start "$1"
 fi
-systemctl kill --signal=SIGKILL "$1"
-pkill -9 -f -- "$2"
-systemctl reset-failed "$1"
-exec systemctl start "$1"
 """
 # The connection is ended before the machine goes down, so that a reboot that has begun is known to have.
 _REBOOT: Final = """\

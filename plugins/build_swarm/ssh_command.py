@@ -111,6 +111,9 @@ def options(way: Way, approval: Approval, *, socket: Path | None = None) -> list
         "ServerAliveInterval=15",
         "ServerAliveCountMax=3",
         "LogLevel=ERROR",
+        # From OpenSSH 10 on it warns of older servers, in the midst of what commands say.
+        "IgnoreUnknown=WarnWeakCrypto",
+        "WarnWeakCrypto=no",
         *shared,
     )
     return ["ssh", "-F", "none", *(part for one in given for part in ("-o", one))]

@@ -1,5 +1,7 @@
 """Self-healing over time, on drones that do as they are told, and once on a real one."""
 
+import os
+import signal
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -341,6 +343,19 @@ async def test_steps_run_what_they_say_on_a_real_drone(tmp_path: Path) -> None:
                 "rc-service swarm-drone start",
                 "reboot",
             ]
+
+
+async def test_service_that_keeps_what_it_was_started_with_holds_no_step_up(tmp_path: Path) -> None:
+    with running_sshd(tmp_path / "drone") as drone:
+        pid = drone.folder / "pid"
+        drone.stub("rc-service", f"sleep 600 & echo $! > {pid}; echo 'started it' >&2")
+        async with opened(tmp_path, ssh_command_seconds=50.0) as box, box.serving():
+            approval = await box.approve(drone)
+            try:
+                taken = await take(box.ssh, approval, Step.RESTART, box.settings)
+            finally:
+                os.kill(int(pid.read_text()), signal.SIGKILL)
+            assert taken == Taken(has_worked=True, words="restart of its service done")
 
 
 async def test_steps_use_systemd_where_there_is_no_openrc(tmp_path: Path) -> None:
