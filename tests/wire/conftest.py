@@ -97,9 +97,9 @@ def shared_swarm(pyz: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture
 def brief_swarm(pyz: Path, tmp_path: Path) -> Iterator[Swarm]:
-    """The same for one test, with drones that are offline after a second of silence."""
+    """The same for one test, with drones that are offline after three seconds of silence."""
     with product(pyz, tmp_path) as one:
-        one.config.write_text("[plugins.build_swarm]\nqueue_offline_seconds = 1\n")
+        one.config.write_text("[plugins.build_swarm]\nqueue_offline_seconds = 3\n")
         one.start()
         with httpx.Client(base_url=one.base, timeout=60) as client:
             yield Swarm(one, client)

@@ -282,9 +282,9 @@ def test_silent_drone_is_offline_an_event_of_type_stale_and_only_listed_when_ask
     until(lambda: brief_swarm.read("/api/v1/nodes") == [])
     (node,) = brief_swarm.read("/api/v1/nodes?all=true")
     assert (node["name"], node["status"]) == (drone.name, "offline")
-    (event,) = brief_swarm.events("stale")
+    (event,) = until(lambda: brief_swarm.events("stale"))
     assert drone.name in event["message"]
-    assert brief_swarm.status_of(package) == "needed"
+    until(lambda: brief_swarm.status_of(package) == "needed")
     status = brief_swarm.read("/api/v1/status")
     assert (status["nodes"], status["nodes_online"]) == (1, 0)
 
