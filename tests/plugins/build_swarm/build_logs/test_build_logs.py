@@ -14,7 +14,7 @@ from appliance.testing import SteppingClock
 from plugins.build_swarm.build_logs.models import BuildLog
 from plugins.build_swarm.build_logs.service import BuildLogs
 from plugins.build_swarm.drone.http_server import HttpServer, read_address
-from plugins.build_swarm.drone.models import Refused
+from plugins.build_swarm.drone.models import Refused, Unreachable
 from tests.plugins.build_swarm.kit import STRANGER, Drone, Swarm, swarm
 
 LOGS = "/api/appliance/swarm/logs"
@@ -281,6 +281,17 @@ async def test_build_of_the_history_is_found_by_its_log(tmp_path: Path) -> None:
         await drone.build("=app-swarm/two-1")
         items = (await one.read("/api/appliance/swarm/builds"))["items"]
         assert {item["atom"]: item["log_id"] for item in items} == {ATOM: log.log_id, "=app-swarm/two-1": None}
+
+
+async def test_log_that_cannot_be_stored_is_to_be_sent_again(tmp_path: Path) -> None:
+    async with logging(tmp_path) as (one, log):
+        place = one.appliance.data_dir / "plugin-data" / "build_swarm" / "build-logs" / log.log_id
+        await trio.Path(place.parent).mkdir(exist_ok=True)
+        await trio.Path(place).write_text("in the way")
+        with pytest.raises(Unreachable, match="cannot be stored"):
+            await log.send(0, b"x\n")
+        await trio.Path(place).unlink()
+        assert await log.send(0, b"x\n", "success") == 2
 
 
 async def test_slow_reader_of_a_log_costs_its_writer_nothing(tmp_path: Path) -> None:
