@@ -13,6 +13,7 @@ from .surfaces import KEYED, admin
 from .syslog import read_syslog
 from .wire import health
 from .wire.moments import seconds
+from .wire.plain import plain
 
 LINES_MAX: Final = 5000
 
@@ -100,14 +101,15 @@ async def syslog(call: Call[None]) -> dict[str, Any]:
     found = await read_syslog(
         state.ssh, approval, call.query.type, count, deadline_s=state.settings.ssh_command_seconds
     )
+    lines = [plain(line) for line in found.lines]
     return {
         "drone": drone.name,
-        "lines": found.lines,
+        "lines": lines,
         "log_type": call.query.type,
-        "line_count": len(found.lines),
-        "content": "\n".join(found.lines),
+        "line_count": len(lines),
+        "content": "\n".join(lines),
         "is_cut": found.is_cut,
-        "error": found.error or None,
+        "error": plain(found.error) or None,
     }
 
 

@@ -268,6 +268,23 @@ def test_drone_with_another_host_key_is_an_error_and_stays_as_it_said_it_is(
     assert (after["last_seen"], after["cpu_percent"]) == (before["last_seen"], before["cpu_percent"])
 
 
+def test_documented_answers_give_no_page_a_tag_that_a_drone_has_written(
+    swarm: Swarm, sshd: Sshd, approved: Drone
+) -> None:
+    sshd.stub("dmesg", "echo 'login: <svg onload=alert(1)>'")
+    sshd.stub("df", "echo; echo a b c d '<b>'")
+    try:
+        found = swarm.read(f"/admin/api/drones/{approved.name}/syslog?type=dmesg")
+        answers = [found, swarm.post(f"/api/v1/nodes/{approved.name}/ping")]
+        answers += [swarm.read("/api/v1/ping"), swarm.read(f"/admin/api/drones/{approved.name}/escalation")]
+    finally:
+        for name in ("dmesg", "df"):
+            (sshd.bin / name).unlink()
+    assert found["lines"] == ["login: \u2039svg onload=alert(1)>"]
+    assert "\u2039b>" in answers[1]["error"]
+    assert "<" not in json.dumps(answers, ensure_ascii=False)
+
+
 def test_everybody_who_asks_at_once_is_given_the_same_round_of_pings(swarm: Swarm, approved: Drone) -> None:
     def round_with_it() -> Any:
         found = swarm.read("/api/v1/ping/all")

@@ -8,6 +8,7 @@ from ..ladder import LEVEL_MAX, Trouble
 from ..probing import Probe
 from ..states import Drone
 from .moments import seconds
+from .plain import plain
 
 ACTIONS = {0: None, 1: "restart_service", 2: "kill_and_start", 3: "reboot", 4: "alert"}
 
@@ -42,7 +43,7 @@ def ping(probe: Probe) -> dict[str, Any]:
         "seq": probe.seq,
         "timestamp": seconds(probe.probed_unix_us),
         "metrics": found,
-        "error": probe.error or None,
+        "error": plain(probe.error) or None,
     }
 
 
@@ -56,7 +57,7 @@ def last_ping(probe: Probe | None) -> dict[str, Any]:
         "ping_latency_ms": probe.latency_ms,
         "status": status(probe),
         "state": probe.status,
-        "error": probe.error or None,
+        "error": plain(probe.error) or None,
     }
 
 
@@ -72,7 +73,7 @@ def probe_result(probe: Probe | None) -> dict[str, Any] | None:
         "emerge_running": found.get("emerge_running"),
         "mem_percent": found.get("mem_percent"),
         "uptime_seconds": found.get("uptime_seconds"),
-        "error": probe.error or None,
+        "error": plain(probe.error) or None,
     }
 
 
@@ -95,7 +96,7 @@ def raw(drone: Drone, trouble: Trouble) -> dict[str, Any]:
     return {
         "drone_id": drone.drone_id,
         "level": trouble.level,
-        "last_action": trouble.last_action or ACTIONS[min(trouble.level, LEVEL_MAX)],
+        "last_action": plain(trouble.last_action) or ACTIONS[min(trouble.level, LEVEL_MAX)],
         "attempts": trouble.attempts,
         "consecutive_failures": trouble.failed_probes,
         "first_failure_at": seconds(trouble.first_failed_unix_us),
