@@ -83,8 +83,8 @@ class ProtocolLog:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Write what was noted and drop what is old, until cancelled; then write the rest."""
-        self._size_bytes = await self.core.database.read(store.size_bytes)
         task_status.started()
+        self._size_bytes = await self.core.database.read(store.size_bytes)
         prune_at = trio.current_time()
         try:
             while True:
@@ -144,11 +144,14 @@ class ProtocolLog:
         """Drop what is older than a day, and the oldest of what takes too much."""
         database = self.core.database
         before = self.core.now() - KEPT_SECONDS * SECOND_US
-        most, first_id = self.settings.records_protocol_mib * MIB, 0
+        most = self.settings.records_protocol_mib * MIB
+        # Looked for by a reader: the writer has others waiting.
+        first_id = await database.read(lambda connection: store.first_since(connection, before))
         if self._size_bytes > most:
-            first_id = await database.read(lambda connection: store.first_to_keep(connection, most * 9 // 10))
+            kept = await database.read(lambda connection: store.first_to_keep(connection, most * 9 // 10))
+            first_id = max(first_id, kept)
         while True:
-            sizes = await database.write(lambda connection: store.drop(connection, before, first_id, PRUNED_AT_ONCE))
+            sizes = await database.write(lambda connection: store.drop(connection, first_id, PRUNED_AT_ONCE))
             self._size_bytes -= sum(sizes)
             if len(sizes) < PRUNED_AT_ONCE:
                 return

@@ -37,10 +37,10 @@ _FIRST_TO_KEEP: Final = """
 SELECT entry_id FROM (
     SELECT entry_id, sum(size_bytes) OVER (ORDER BY entry_id DESC) AS newer_bytes FROM build_swarm_protocol
 ) WHERE newer_bytes <= :most ORDER BY entry_id LIMIT 1"""
+_FIRST_SINCE: Final = "SELECT coalesce(max(entry_id), 0) + 1 FROM build_swarm_protocol WHERE unix_us < :before"
 _DROP: Final = """
 DELETE FROM build_swarm_protocol WHERE entry_id IN (
-    SELECT entry_id FROM build_swarm_protocol
-     WHERE unix_us < :before OR entry_id < :first_id ORDER BY entry_id LIMIT :limit
+    SELECT entry_id FROM build_swarm_protocol WHERE entry_id < :first_id ORDER BY entry_id LIMIT :limit
 ) RETURNING size_bytes"""
 
 _PUT_METRIC: Final = """
@@ -128,10 +128,14 @@ def first_to_keep(connection: sqlite3.Connection, most_bytes: int) -> int:
     return int(found[0]) if found else 0
 
 
-def drop(connection: sqlite3.Connection, before_unix_us: int, first_id: int, limit: int) -> list[int]:
-    """Delete at most so many entries that are older than a time or an id; return their sizes."""
-    values = {"before": before_unix_us, "first_id": first_id, "limit": limit}
-    return [size for (size,) in connection.execute(_DROP, values).fetchall()]
+def first_since(connection: sqlite3.Connection, unix_us: int) -> int:
+    """Return the id from which on no entry is older than a time."""
+    return int(connection.execute(_FIRST_SINCE, {"before": unix_us}).fetchone()[0])
+
+
+def drop(connection: sqlite3.Connection, first_id: int, limit: int) -> list[int]:
+    """Delete at most so many entries before an id; return their sizes."""
+    return [size for (size,) in connection.execute(_DROP, {"first_id": first_id, "limit": limit}).fetchall()]
 
 
 def put_metrics(connection: sqlite3.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
