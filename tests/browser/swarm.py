@@ -11,7 +11,6 @@ from urllib.parse import quote, urlencode
 from attrs import define, field
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import csrf
 from tests.browser.served import Served
 
 HOSTILE = "<script>document.title='broken-into'</script><img src=x onerror=alert(1)>"
@@ -172,14 +171,3 @@ def agree(page: Page, action: str, typed: str = "") -> None:
         expect(dialog.get_by_role("button", name=action, exact=True)).to_be_disabled()
         dialog.get_by_role("textbox").fill(typed)
     dialog.get_by_role("button", name=action, exact=True).click()
-
-
-def asked(page: Page, site: Served, path: str, body: Any = None) -> Any:
-    """Ask our own API as whoever looks at the page."""
-    url = f"{site.base}/api/appliance/swarm{path}"
-    if body is None:
-        answer = page.context.request.get(url)
-    else:
-        answer = page.context.request.post(url, data=body, headers=csrf(page))
-    assert answer.ok, answer.text()
-    return answer.json()

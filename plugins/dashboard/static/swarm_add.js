@@ -49,7 +49,10 @@ export function addDialog(known, { page, changed }) {
   }
 
   async function give(body, dialog) {
-    const { queued, skipped, session: joined } = await send(swarmPath("/packages"), body);
+    const { queued, skipped, session: joined } = await send(swarmPath("/packages"), body).catch((error) => {
+      if (error.status === 400) error.field ||= "packages"; // what is no atom says so itself, and not where it stands
+      throw error;
+    });
     const words = [el("strong", {}, `${plural(queued.length, "package")} queued`), joined ? ` in ${sessionName(joined)}.` : "."];
     if (skipped.length) {
       const more = skipped.length - SKIPPED_SHOWN;

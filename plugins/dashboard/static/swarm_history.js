@@ -53,7 +53,7 @@ function when(session) {
 }
 
 const ofSessions = filters({ sessions: { label: "Sessions", choices: STATES } }, show);
-const ofBuilds = filters({ status: { label: "Result", choices: RESULTS }, drone: { label: "Drone" }, session: { label: "Session" }, package: { label: "Package", search: true, hint: "a package" } }, () => {
+const ofBuilds = filters({ status: { label: "Result", choices: RESULTS }, drone: { label: "Drone" }, session: { label: "Session" }, package: { label: "Package", search: true, hint: "such as =dev-libs/openssl-3.2.0" } }, () => {
   more.reset();
   changed();
 });
