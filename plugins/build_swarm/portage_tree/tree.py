@@ -13,7 +13,7 @@ from attrs import define, field
 
 from . import atoms
 from .dependencies import flattened, without_circles
-from .repository import Repository
+from .repository import Entry, Repository
 from .settings import AUTO, OFF, TreeSettings
 
 log = structlog.get_logger(__name__)
@@ -102,11 +102,15 @@ class _Look:
         for atom in dict.fromkeys([*chosen, *queued]):
             if (found := atoms.read(atom)) is not None:
                 by_key.setdefault(found.key, []).append(atom)
-        build: dict[str, set[str]] = {}
+        surely: dict[str, set[str]] = {}
+        perhaps: dict[str, set[str]] = {}
         run: dict[str, set[str]] = {}
         for atom in dict.fromkeys(chosen):
-            build[atom], run[atom] = self._asked_for(atom, by_key)
-        self.needs = {atom: tuple(sorted(names)) for atom, names in without_circles(build, run).items()}
+            entry = self._entry(atom)
+            if entry is not None:
+                surely[atom], perhaps[atom] = self._among(entry.build, by_key)
+                run[atom] = set().union(*self._among(entry.run, by_key))
+        self.needs = {atom: tuple(sorted(names)) for atom, names in without_circles((surely, perhaps, run)).items()}
 
     def _has_time(self) -> bool:
         self.is_late = self.is_late or time.monotonic() > self.until
@@ -119,27 +123,23 @@ class _Look:
         found = self.repository.best(wanted)
         return atom if found is None else f"={wanted.key}-{found.version}" + (f":{wanted.slot}" if wanted.slot else "")
 
-    def _asked_for(self, atom: str, by_key: dict[str, list[str]]) -> tuple[set[str], set[str]]:
-        """Return which of the queued packages one needs to be built, and which to be of use."""
+    def _entry(self, atom: str) -> Entry | None:
+        """Return what the tree says of the version that an atom stands for."""
         wanted = atoms.read(atom)
         if wanted is None or not self._has_time():
-            return set(), set()
+            return None
         if wanted.operator == "=" and not wanted.is_glob:
-            entry = self.repository.entry(wanted.key, wanted.version)
-        else:
-            entry = self.repository.best(wanted)
-        if entry is None:
-            return set(), set()
-        return self._among(entry.build, by_key) - {atom}, self._among(entry.run, by_key) - {atom}
+            return self.repository.entry(wanted.key, wanted.version)
+        return self.repository.best(wanted)
 
-    def _among(self, dependency: str, by_key: dict[str, list[str]]) -> set[str]:
-        found = set[str]()
+    def _among(self, dependency: str, by_key: dict[str, list[str]]) -> tuple[set[str], set[str]]:
+        """Return which of the queued packages a dependency asks for: surely, and under flags and choices."""
+        found = (set[str](), set[str]())
         for asked in flattened(dependency):
-            for atom in by_key.get(asked.key, ()):
+            for atom in by_key.get(asked.wanted.key, ()):
                 queued = atoms.read(atom)
                 # A queued atom without a version, or with a range, may become what is asked for.
-                if queued is not None and (
-                    queued.operator != "=" or queued.is_glob or asked.takes(queued.version, None)
-                ):
-                    found.add(atom)
+                is_open = queued is None or queued.operator != "=" or queued.is_glob
+                if is_open or (queued is not None and asked.wanted.takes(queued.version, None)):
+                    found[0 if asked.is_sure else 1].add(atom)
         return found
