@@ -40,7 +40,7 @@ async def farmed(folder: Path) -> AsyncIterator[Farm]:
     world, clock = folder / "portage" / "world", SteppingClock()
     world.parent.mkdir()
     world.write_text("app-misc/screen\nkde-plasma/kwin\nsys-apps/portage\n")
-    config = f'[plugins.build_swarm]\nhealing_enabled = false\nadmin_world_file = "{world}"\n'
+    config = "\n".join(("[plugins.build_swarm]", "healing_enabled = false", f'admin_world_file = "{world}"'))
     with running_sshd(folder / "drone") as sshd:
         sshd.stub("chattr", f'echo "chattr $*" >> "{sshd.folder}/calls"')
         sshd.stub("lsattr", 'echo "----i---------e------- $3"')

@@ -12,6 +12,7 @@ from tests.plugins.build_swarm.kit import KEY, STRANGER, Swarm, atom, swarm
 
 WITH_KEY = STRANGER | {"X-Admin-Key": KEY}
 PATIENCE_SECONDS = 60.0
+SECTION = "[plugins.build_swarm]\n"
 
 
 async def entries(one: Swarm, query: str, count: int = 1) -> list[Any]:
@@ -78,7 +79,7 @@ async def test_no_tag_of_a_stranger_reaches_a_page_that_trusts_texts(tmp_path: P
 
 
 async def test_log_can_be_switched_off(tmp_path: Path) -> None:
-    async with swarm(tmp_path, "[plugins.build_swarm]\nrecords_protocol = false\n") as one:
+    async with swarm(tmp_path, SECTION + "records_protocol = false") as one:
         await one.drone()
         await trio.lowlevel.checkpoint()
         assert (await one.read("/api/v1/protocol/stats"))["total"] == 0
@@ -133,8 +134,7 @@ async def test_sql_answers_rows_by_column_and_only_with_the_key(tmp_path: Path) 
 
 
 async def test_sql_that_takes_too_long_is_ended(tmp_path: Path) -> None:
-    config = "[plugins.build_swarm]\nrecords_sql_seconds = 0.1\n"
-    async with swarm(tmp_path, config) as one:
+    async with swarm(tmp_path, SECTION + "records_sql_seconds = 0.1") as one:
         many = ", ".join(f"drone_allowlist a{number}" for number in range(9))
         words = await one.refused("GET", f"/api/v1/sql/query?q={quote(f'SELECT count(*) FROM {many}')}", status=400)
         assert "stopped after 0.1 s" in words
