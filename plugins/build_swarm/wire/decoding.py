@@ -11,8 +11,10 @@ import msgspec
 
 from appliance.plugin import BadInput, Head
 
-OBJECT_BYTES: Final = 16_384
+OBJECT_BYTES: Final = 8192
 """Of one object that is kept as it was sent."""
+SHARED_BYTES: Final = 1024
+"""Objects up to here are remembered by their bytes: what others send must not fill the memory with larger ones."""
 OBJECT_DEPTH: Final = 6
 NUMBER_MAX: Final = 2**53
 """Beyond it a JSON number is no exact integer any more for most clients."""
@@ -51,7 +53,7 @@ class Reader:
 def kept_object(raw: bytes, name: str) -> dict[str, Any]:
     """Return an object that is kept as it was sent; nothing for none and for null.
 
-    The same bytes give the same object, which nobody may change: what a drone can do it says with every heartbeat.
+    The same few bytes give the same object, which nobody may change: a drone says what it can with every heartbeat.
 
     :raises BadInput: it is no object, too large, too deep, or has a number that is no number to others.
     """
@@ -59,14 +61,14 @@ def kept_object(raw: bytes, name: str) -> dict[str, Any]:
         return {}
     if len(raw) > OBJECT_BYTES:
         raise BadInput(f"{name}: larger than {OBJECT_BYTES} bytes", field=f"$.{name}", hint="send fewer fields")
-    found = _objects(raw)
+    found = _shared(raw) if len(raw) <= SHARED_BYTES else _objects(raw)
     if isinstance(found, str):
         raise BadInput(f"{name}: {found}", field=f"$.{name}", hint="see /docs for the fields and their types")
     return found
 
 
-@lru_cache(maxsize=1024)
 def _objects(raw: bytes) -> dict[str, Any] | str:
+    """Return the object, or what is wrong with it."""
     try:
         found = msgspec.json.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -74,6 +76,9 @@ def _objects(raw: bytes) -> dict[str, Any] | str:
     if not isinstance(found, dict):
         return "expected an object"
     return _wrong(found, OBJECT_DEPTH) or found
+
+
+_shared = lru_cache(maxsize=1024)(_objects)
 
 
 def _wrong(value: Any, depth: int) -> str:

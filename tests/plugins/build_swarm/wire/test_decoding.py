@@ -5,7 +5,7 @@ import pytest
 
 from appliance.plugin import BadInput
 from plugins.build_swarm.wire import requests
-from plugins.build_swarm.wire.decoding import OBJECT_BYTES, kept_object, number_of, read
+from plugins.build_swarm.wire.decoding import OBJECT_BYTES, SHARED_BYTES, kept_object, number_of, read
 
 COMPLETE: msgspec.json.Decoder[requests.Complete] = msgspec.json.Decoder(requests.Complete)
 QUEUE: msgspec.json.Decoder[requests.Queue] = msgspec.json.Decoder(requests.Queue)
@@ -116,3 +116,11 @@ def test_what_is_only_shown_is_cut_to_what_can_be_shown() -> None:
 )
 def test_claimed_address_is_kept_only_when_it_is_one(said: str | None, kept: str) -> None:
     assert requests.address_of(said) == kept
+
+
+def test_objects_that_are_large_are_read_and_not_remembered() -> None:
+    raw = b'{"flags":"' + b"x" * SHARED_BYTES + b'"}'
+    assert kept_object(raw, "capabilities") == kept_object(raw, "capabilities")
+    assert kept_object(raw, "capabilities") is not kept_object(raw, "capabilities")
+    small = b'{"cores":16,"ram_gb":32.5}'
+    assert kept_object(small, "capabilities") is kept_object(small, "metrics")
