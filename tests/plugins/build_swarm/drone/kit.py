@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -19,7 +20,8 @@ from plugins.build_swarm.drone.spool import Owed, Spool
 
 PATIENCE_SECONDS = 30.0
 ATOM = "=app-swarm/one-1.0"
-LOG_ID = "0123456789abcdef" * 2
+LOG_ID = uuid.uuid4().hex
+"""Of this run alone: a second one on this machine ends what has the same mark."""
 
 
 async def until(check: Callable[[], Any]) -> Any:

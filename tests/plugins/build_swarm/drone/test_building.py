@@ -2,6 +2,7 @@
 
 import json
 import os
+import uuid
 from pathlib import Path
 
 import trio
@@ -78,7 +79,7 @@ async def test_cancelled_build_is_ended_with_all_that_it_started(tmp_path: Path)
 
 
 async def test_process_of_another_build_is_left_alone(tmp_path: Path) -> None:
-    other = "f" * 32
+    other = uuid.uuid4().hex
     with left_running(other) as left:
         await run(tmp_path, "pass")
         assert leftovers.found(other) == {left.pid}

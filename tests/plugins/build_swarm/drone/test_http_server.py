@@ -1,6 +1,7 @@
 """The drone's requests over a real socket, to a server that says one thing and to some that do not behave."""
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import pytest
 import trio
 from attrs import define, field
 
+from appliance.http.tls import Certificate, self_signed
 from plugins.build_swarm.drone.http_server import HttpServer, read_address
 from plugins.build_swarm.drone.models import Refused, Unreachable
 
@@ -38,7 +40,7 @@ class Listening:
 
 
 @contextmanager
-def listening(status: int, answer: Any) -> Iterator[Listening]:
+def listening(status: int, answer: Any, *, certificate: Certificate | None = None) -> Iterator[Listening]:
     """Answer every request in the same way."""
     payload = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
 
@@ -57,7 +59,12 @@ def listening(status: int, answer: Any) -> Iterator[Listening]:
     for method in ("GET", "POST", "PUT"):
         setattr(Handler, f"do_{method}", Handler.answer)
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        one = Listening(f"http://127.0.0.1:{server.server_port}/swarm")
+        scheme = "http"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate.certificate, certificate.key)
+            server.socket, scheme = context.wrap_socket(server.socket, server_side=True), "https"
+        one = Listening(f"{scheme}://127.0.0.1:{server.server_port}/swarm")
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -165,6 +172,10 @@ async def test_server_that_does_not_behave_is_unreachable_within_bounds(behaviou
             nursery.cancel_scope.cancel()
 
 
-async def test_certificate_that_nobody_here_trusts_is_not_talked_to(tmp_path: Path) -> None:
-    with listening(200, {}) as one, pytest.raises(Unreachable):
-        await client(one.base.replace("http:", "https:")).work()
+async def test_server_is_talked_to_by_tls_only_where_its_certificate_is_trusted(tmp_path: Path) -> None:
+    made = self_signed(tmp_path)
+    with listening(200, {"package": None}, certificate=made) as one:
+        assert (await client(one.base, ca_file=str(made.certificate)).work()).package is None
+        with pytest.raises(Unreachable, match=r"(?i)certificate"):
+            await client(one.base).work()
+    assert [told.path for told in one.told] == ["/swarm/api/v1/work?id=id-1&cores=4"]
