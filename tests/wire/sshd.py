@@ -76,6 +76,7 @@ class Sshd:
     _listener: socket.socket
     _processes: list["subprocess.Popen[bytes]"] = field(factory=list, init=False)
     _is_up: bool = field(default=True, init=False)
+    _lock: threading.Lock = field(factory=threading.Lock, init=False)
     connections: int = field(default=0, init=False)
     """How many have come in."""
 
@@ -126,8 +127,9 @@ class Sshd:
 
     def drop(self) -> None:
         """End every connection that is open."""
-        while self._processes:
-            process = self._processes.pop()
+        with self._lock:
+            ending, self._processes = self._processes, []
+        for process in ending:
             with suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
             try:
@@ -138,7 +140,8 @@ class Sshd:
 
     def down(self) -> None:
         """End every connection, and take no more: each new one is closed at once."""
-        self._is_up = False
+        with self._lock:
+            self._is_up = False
         self.drop()
 
     def up(self) -> None:
@@ -152,17 +155,16 @@ class Sshd:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
-            with connection:
+            # One at a time with `down` and `drop`: no connection is let in behind their backs.
+            with connection, self._lock:
                 self.connections += 1
-                if not self._is_up:
-                    continue
-                line = [SSHD, "-i", "-f", str(self.folder / "sshd_config"), "-E", str(self.folder / "log")]
-                self._processes = [one for one in self._processes if one.poll() is None]
-                self._processes.append(
-                    subprocess.Popen(
-                        line, stdin=connection.fileno(), stdout=connection.fileno(), stderr=subprocess.DEVNULL, cwd="/"
-                    )
-                )
+                if self._is_up:
+                    self._processes = [one for one in self._processes if one.poll() is None]
+                    self._processes.append(self._served(connection.fileno()))
+
+    def _served(self, fd: int) -> "subprocess.Popen[bytes]":
+        line = [SSHD, "-i", "-f", str(self.folder / "sshd_config"), "-E", str(self.folder / "log")]
+        return subprocess.Popen(line, stdin=fd, stdout=fd, stderr=subprocess.DEVNULL, cwd="/")
 
     def close(self) -> None:
         """Take no more connections, and end all."""
