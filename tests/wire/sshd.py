@@ -168,6 +168,8 @@ class Sshd:
 
     def close(self) -> None:
         """Take no more connections, and end all."""
+        with self._lock:
+            self._is_up = False
         # Closing alone does not wake who waits in accept.
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
