@@ -15,13 +15,16 @@ from tests.plugins.build_swarm.drone.kit import LOG_ID, left_running, script, un
 
 DAEMON = """
 import os, signal, time
+begun, tell = os.pipe()
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         print("daemon", flush=True)
+        os.write(tell, b"x")
         time.sleep(600)
     os._exit(0)
+os.read(begun, 1)
 """
 
 
