@@ -7,6 +7,7 @@ next only when it owes nothing, so a report that is sent twice can never be take
 
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import trio
@@ -33,6 +34,8 @@ KEYLESS: Final = frozenset({401, 403})
 """Somebody may mend our credential: what is owed is kept meanwhile."""
 LOG_TRIES: Final = 3
 """A server that answers but does not take the rest of a log is told the result after so many tries."""
+DROPPED: Final = "dropped"
+"""How a log ends whose build was taken from us."""
 FAILED, OK = 1, 0
 
 
@@ -218,6 +221,7 @@ class Drone:
             await self._reported(owed)
         if self._job.cancelled_caught:
             self.tell(f"{owed.package}: dropped ({self._dropped})")
+            await self._end_log(owed)
         try:
             self.spool.clear()
         except OSError as error:
@@ -306,6 +310,12 @@ class Drone:
             if self.options.once:
                 self._status = FAILED
             await trio.sleep(waits.next())
+
+    async def _end_log(self, owed: Owed) -> None:
+        """Tell those who follow a build that was dropped that nothing more comes; once, and within a bound."""
+        if self.options.sends_logs:
+            with trio.move_on_after(self.options.stop_seconds), suppress(Unreachable):
+                await self._sender(owed).finish(DROPPED)
 
     def _report(self, owed: Owed) -> dict[str, Any]:
         return {

@@ -9,6 +9,7 @@ import trio
 
 from plugins.build_swarm.drone import leftovers
 from plugins.build_swarm.drone.models import Orders, Refused, StopWork, Unreachable, Verdict
+from plugins.build_swarm.drone.output import LogFile
 from tests.plugins.build_swarm.drone.kit import (
     ATOM,
     LOG_ID,
@@ -118,6 +119,7 @@ async def test_build_that_is_taken_away_is_ended_and_not_reported(tmp_path: Path
     async with working(tmp_path, server, build_argv=FOREVER) as one:
         begun = await until(one.spool.read)
         await until(lambda: leftovers.found(begun.log_id))
+        await until(lambda: b"begun" in LogFile(one.spool.log_file(begun.log_id)).read(0))
         server.orders = orders
         await until(lambda: one.spool.read() is None)
         assert not leftovers.found(begun.log_id)
@@ -125,6 +127,8 @@ async def test_build_that_is_taken_away_is_ended_and_not_reported(tmp_path: Path
         server.packages.append("app-swarm/two-1.0")
         await until(lambda: (now := one.spool.read()) and now.package == "app-swarm/two-1.0")
     assert f"{ATOM}: dropped ({reason})" in one.said
+    assert server.log_outcomes[begun.log_id] == "dropped"
+    assert server.logs[begun.log_id] == b"begun\n"
     assert server.outcomes == [("app-swarm/two-1.0", "returned")]
 
 
