@@ -160,7 +160,9 @@ async def approve(call: Call[NewApproval]) -> ApprovalItem:
 async def unapprove(call: Call[None]) -> NamedApproval:
     """Take an approval back: connections that it allowed end."""
     state: SwarmState = call.state
-    return _named(await state.approvals.unapprove(call.path["name"], who=Who.of(call)))
+    drone = state.swarm.find_drone(call.path["name"])
+    name = drone.name if drone is not None else call.path["name"]  # an approval outlasts the drone
+    return _named(await state.approvals.unapprove(name, who=Who.of(call)))
 
 
 @own.post(f"{DRONE}/ping", caller=KEYED, role=Role.OPERATOR, answer=PingItem, waits=True)

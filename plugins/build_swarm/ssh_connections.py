@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -77,13 +78,30 @@ class SshConnections:
                 nursery.start_soon(self._exit, approval)
         if self._is_elsewhere and self._sockets is not None:
             shutil.rmtree(self._sockets, ignore_errors=True)
+            (self.folder / "mux").unlink(missing_ok=True)
             self._sockets = None
 
     def _make_folder(self) -> Path:
         folder = self.folder / "mux"
         if len(os.fsencode(folder)) > FOLDER_BYTES_MAX:
             self._is_elsewhere = True
-            return Path(tempfile.mkdtemp(prefix="appliance-ssh-"))  # 0700
+            return _elsewhere(folder)
         folder.mkdir(mode=0o700, exist_ok=True)
         folder.chmod(0o700)
         return folder
+
+
+def _elsewhere(link: Path) -> Path:
+    """Return the folder that a link points to, a new one unless a run that was killed has left its own."""
+    try:
+        known = Path(os.readlink(link))
+        found = known.lstat()
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077:
+            return known
+    except OSError:
+        pass
+    made = Path(tempfile.mkdtemp(prefix="appliance-ssh-"))  # 0700
+    with suppress(OSError):  # without the link, it is not found again: that is all
+        link.unlink(missing_ok=True)
+        link.symlink_to(made)
+    return made

@@ -14,6 +14,7 @@ from attrs import evolve
 from appliance.errors import NotAvailable
 from plugins.build_swarm.approval import Approval, NotApproved
 from plugins.build_swarm.ssh_command import SshFailed
+from plugins.build_swarm.ssh_connections import SshConnections
 from tests.plugins.build_swarm.ssh_kit import ANA, Box, opened
 from tests.wire.sshd import Sshd, running_sshd
 
@@ -189,6 +190,12 @@ async def test_sockets_go_elsewhere_where_the_folder_is_too_deep_for_one(tmp_pat
             folder = box.connections.socket(approval).parent
             assert not folder.is_relative_to(tmp_path)
             assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+            # A run that is killed leaves its folder to the next one.
+            assert SshConnections(box.approvals, box.folder).socket(approval).parent == folder
+            folder.chmod(0o755)  # what others could have put sockets into is not used
+            other = SshConnections(box.approvals, box.folder).socket(approval).parent
+            assert other != folder
+            other.rmdir()
         assert not folder.exists()
 
 
