@@ -27,6 +27,7 @@ _SCRIPT: Final = """\
 # --cp-url URL, as the older scripts take it, names another server.
 set -eu
 umask 022
+main() {
 server=@SERVER@
 name=@NAME@
 sha256=@SHA256@
@@ -64,7 +65,7 @@ done
 folder=@FOLDER@
 mkdir -p "$folder"
 new=$(mktemp "$folder/.appliance.XXXXXX")
-trap 'rm -f "$new" "$new.headers"' EXIT
+trap 'rm -f "$new" "$new.headers" "$new.said"' EXIT
 umask 077
 : > "$new.headers"
 [ -z "${SWARM_TOKEN:-}" ] || printf 'header = "Authorization: Bearer %s"\\n' "$SWARM_TOKEN" > "$new.headers"
@@ -105,9 +106,9 @@ RestartSec=10
 [Install]
 WantedBy=multi-user.target
 UNIT
-    systemctl daemon-reload
-    systemctl enable --now appliance-drone
-    systemctl restart appliance-drone
+    started systemctl daemon-reload
+    started systemctl enable appliance-drone
+    started systemctl restart appliance-drone
 else
     cat > /etc/init.d/appliance-drone <<INIT
 #!/sbin/openrc-run
@@ -127,10 +128,17 @@ depend() {
 }
 INIT
     chmod 755 /etc/init.d/appliance-drone
-    rc-update add appliance-drone default >/dev/null
-    rc-service appliance-drone restart
+    started rc-update add appliance-drone default
+    started rc-service appliance-drone restart
 fi
 echo "drone $name works for $server"
+}
+# A service that keeps what it was started with must not keep the connection open over which this runs.
+started() {
+    "$@" > "$new.said" 2>&1 < /dev/null || { cat "$new.said" >&2; fail "$* has failed"; }
+}
+# Whole or not at all: nothing runs of a script that was cut, and nothing that runs reads the rest of it.
+main "$@" < /dev/null
 """
 
 

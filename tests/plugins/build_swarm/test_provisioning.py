@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -121,7 +122,11 @@ def test_service_of_systemd_is_made_where_that_runs(ground: Ground, mirror: Mirr
     assert done.returncode == 0, done.stderr
     unit = (ground.folder / "etc/systemd/system/appliance-drone.service").read_text()
     assert "drone --server ${SWARM_SERVER} --name ${SWARM_NAME}\n" in unit
-    assert "systemctl enable --now appliance-drone" in ground.calls
+    assert ground.calls == [
+        "systemctl daemon-reload",
+        "systemctl enable appliance-drone",
+        "systemctl restart appliance-drone",
+    ]
     assert "SWARM_NAME=drone-2" in (ground.folder / "etc/appliance-drone.env").read_text()
 
 
@@ -164,6 +169,31 @@ def test_values_are_quoted_for_the_shell(ground: Ground, mirror: Mirror) -> None
     done = ground.run(bootstrap_script(server="http://x/';touch bad;'", sha256=SHA256))
     assert done.returncode == 2
     assert not (ground.folder / "bad").exists()
+
+
+def test_script_that_was_cut_does_nothing(ground: Ground, mirror: Mirror) -> None:
+    script = bootstrap_script(server=mirror.url, sha256=SHA256, name="drone-1")
+    for length in (len(script) // 2, len(script) - 60):
+        ground.run(script[:length])
+    assert mirror.credentials == ground.calls == []
+
+
+def test_service_that_does_not_start_is_told_with_its_own_words(ground: Ground, mirror: Mirror) -> None:
+    program = ground.folder / "programs" / "rc-service"
+    program.write_text("#!/bin/sh\necho 'no such runlevel' >&2\nexit 1\n")
+    done = ground.run(bootstrap_script(server=mirror.url, sha256=SHA256, name="drone-1"))
+    assert done.returncode == 1
+    assert "no such runlevel" in done.stderr
+    assert "rc-service appliance-drone restart has failed" in done.stderr
+
+
+def test_service_that_keeps_what_it_was_started_with_keeps_nobody_waiting(ground: Ground, mirror: Mirror) -> None:
+    program = ground.folder / "programs" / "rc-service"
+    program.write_text('#!/bin/sh\nsleep 1000 &\necho $! > "$CALLS"\n')
+    try:
+        assert ground.run(bootstrap_script(server=mirror.url, sha256=SHA256, name="drone-1")).returncode == 0
+    finally:
+        os.kill(int(ground.calls[0]), signal.SIGKILL)
 
 
 def test_hash_that_is_none_makes_no_script() -> None:
