@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from appliance.credentials import store as credential_store
 from appliance.credentials.kinds import Kind
@@ -198,3 +200,46 @@ async def test_a_long_query_lets_others_write(tmp_path: Path, explorer: Explorer
             await database.write(partial(add, 100 + number))
         assert not over
         explorer.seconds = 0.0
+
+
+PIECES = (
+    *("SELECT", "WITH", "FROM", "WHERE", "UNION", "AS", "(", ")", "*", ",", ";", "--", "/*", "*/", "'", '"', "1", "x"),
+    *(
+        "queue",
+        "nodes",
+        "sessions",
+        "main.sessions",
+        "credentials_credential",
+        "machine_registry_machine",
+        "sqlite_master",
+    ),
+    *("token", "secret_sha256", "subject", "count(*)", "group_concat(token)", "JOIN", "USING", "IN", "EXISTS", "NOT"),
+    *(
+        "DELETE",
+        "UPDATE",
+        "INSERT",
+        "ATTACH",
+        "PRAGMA",
+        "EXPLAIN",
+        "RECURSIVE",
+        "load_extension('x')",
+        "temp.",
+        "main.",
+    ),
+)
+
+
+async def test_no_order_of_words_reads_or_changes_what_is_not_ours(explorer: Explorer) -> None:
+    before = dump(explorer.path)
+
+    @given(st.lists(st.sampled_from(PIECES), max_size=14))
+    @settings(max_examples=200)
+    def ask(words: list[str]) -> None:
+        try:
+            found = explorer.query(" ".join(words))
+        except (Forbidden, BadInput):
+            return
+        assert SECRET not in str(found.rows)
+
+    ask()
+    assert dump(explorer.path) == before
