@@ -38,9 +38,10 @@ SHOWN_ONLY: Final = "shown-only"
 BY: Final = "local_builds"
 
 
-def runs_as_us(settings: LocalSettings, core: Core) -> str:
+def runs_as_us(settings: LocalSettings, core: Core, *, uid: Callable[[], int] = os.geteuid) -> str:
     """Return what runs as the appliance's own user, in words; empty where nothing does."""
-    here = settings.local_drone and settings.local_builds and core.host.find_program(PROGRAM) is not None
+    is_wanted = settings.local_drone and settings.local_builds
+    here = is_wanted and uid() == 0 and core.host.find_program(PROGRAM) is not None
     return "builds of packages (local_builds)" if here else ""
 
 

@@ -1,6 +1,7 @@
 """This host as a drone of its own swarm: shown always, building only where an operator has said so."""
 
 import hashlib
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -158,7 +159,11 @@ async def test_pause_ends_when_builds_are_allowed_unless_an_operator_set_it(tmp_
             assert drone.paused
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="emerge builds for root alone")
 async def test_builds_as_our_own_user_end_trust_in_it(tmp_path: Path) -> None:
     async with here(tmp_path, "local_builds = true") as one:
-        assert "local_builds" in runs_as_us(LocalSettings(local_builds=True), one.state.core)
+        core = one.state.core
+        assert "local_builds" in runs_as_us(LocalSettings(local_builds=True), core)
+        assert runs_as_us(LocalSettings(local_builds=True), core, uid=lambda: 1000) == ""
+        assert runs_as_us(LocalSettings(), core) == ""
         assert (await one.appliance.get("/api/v1/queue")).status == 401
