@@ -9,6 +9,8 @@ from .states import Figures
 
 HOUR_S: Final = 3600
 MINUTE_S: Final = 60
+REFRESH_SECONDS: Final = 1.0
+"""Its figures are in memory: reading them costs nothing."""
 
 
 class Counting(Protocol):
@@ -26,7 +28,7 @@ def panel(swarm: Counting) -> Panel:
         found = swarm.status()
         return PanelContent(rows=list(_rows(found)), note="Paused: nothing is given out." if found.paused else "")
 
-    return Panel(name="swarm", title="Build swarm", read=read)
+    return Panel(name="swarm", title="Build swarm", read=read, refresh_seconds=REFRESH_SECONDS)
 
 
 def _rows(found: Figures) -> Iterator[PanelRow]:

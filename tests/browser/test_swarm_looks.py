@@ -146,7 +146,10 @@ def test_releases_are_made_compared_promoted_rolled_back_and_deleted(logged_in: 
 def test_builds_are_found_by_result_drone_and_package(logged_in: Page, site: Served, drone: Drone) -> None:
     good, bad = atom("good"), atom("bad")
     queued(site, good)
-    assert drone.build() == good
+    assert drone.begin() == good
+    log_id = secrets.token_hex(16)
+    drone.log(log_id, good, "".join(f">>> {number}\n" for number in range(60_000)), outcome="success")
+    drone.report(good)
     queued(site, bad)
     assert drone.build("failed", "emake failed") == bad
     open_page(logged_in, site, "/history")
@@ -163,6 +166,11 @@ def test_builds_are_found_by_result_drone_and_package(logged_in: Page, site: Ser
     card.get_by_label("Package", exact=True).fill(good)
     expect(row(card, bad)).to_have_count(0)
     expect(row(card, good)).to_contain_text("success")
+    row(card, good).get_by_role("button", name=f"Log of {good}").click()
+    log = logged_in.get_by_role("region", name=f"Log of {good}")
+    expect(log).to_contain_text(">>> 59999")
+    expect(log).not_to_contain_text(">>> 0")  # of a long log the end is shown
+    expect(card).to_contain_text(f"complete: {good}, success")
     region(logged_in, "Sessions").get_by_label("Sessions").select_option("completed")
     expect(region(logged_in, "Sessions").locator("tbody tr").first).to_contain_text("completed")
 

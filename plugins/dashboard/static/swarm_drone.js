@@ -60,7 +60,7 @@ function logsCard() {
   return {
     root: card("Build logs", {}, list, empty, view.root),
     open(id, items) {
-      const log = items.find((one) => one.log_id === id) ?? { log_id: id, atom: "this build" };
+      const log = items.find((one) => one.log_id === id) ?? { log_id: id };
       chosenBySomebody = true;
       view.open(log);
       mark();

@@ -77,8 +77,14 @@ export function buildLogView() {
     get logId() {
       return shown?.log_id ?? null;
     },
-    open(log) {
+    /** Open a log; of one whose length is not known, that is asked for first. */
+    async open(wanted) {
       close();
+      shown = wanted;
+      root.hidden = false;
+      text(state, "connecting");
+      const log = known(wanted.size_bytes) ? wanted : { atom: "this build", ...wanted, ...(await ask(swarmPath(`/logs/${encodeURIComponent(wanted.log_id)}/about`)).catch(() => ({}))) };
+      if (shown !== wanted) return; // another one was opened meanwhile
       shown = log;
       isOver = false;
       follows = true;
@@ -90,8 +96,6 @@ export function buildLogView() {
       isPartial = offset > 0;
       download.href = swarmPath(`/logs/${encodeURIComponent(log.log_id)}`);
       download.download = `${log.atom.replace(/[^A-Za-z0-9._+-]+/g, "_")}.log`;
-      root.hidden = false;
-      text(state, "connecting");
       connect();
     },
   };
