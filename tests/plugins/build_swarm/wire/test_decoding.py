@@ -1,7 +1,11 @@
 """Bodies of the documented surface, as hostile as they come."""
 
+import json
+
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from appliance.plugin import BadInput
 from plugins.build_swarm.wire import requests
@@ -124,3 +128,37 @@ def test_objects_that_are_large_are_read_and_not_remembered() -> None:
     assert kept_object(raw, "capabilities") is not kept_object(raw, "capabilities")
     small = b'{"cores":16,"ram_gb":32.5}'
     assert kept_object(small, "capabilities") is kept_object(small, "metrics")
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=40)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=12,
+)
+NAMES = st.sampled_from(
+    ["id", "name", "ip", "type", "capabilities", "metrics", "current_task", "version", "package", "status", "packages"]
+)
+
+
+@given(
+    body=st.dictionaries(NAMES, VALUES), kind=st.sampled_from([requests.Register, requests.Complete, requests.Queue])
+)
+def test_body_of_any_json_is_read_or_refused(body: dict[str, object], kind: type[requests.Register]) -> None:
+    data = json.dumps(body).encode()  # with what Python writes for numbers that JSON has not
+    try:
+        found = read(msgspec.json.Decoder(kind), data)
+    except BadInput as refused:
+        assert refused.field.startswith("$")
+        return
+    assert isinstance(found, kind)
+
+
+@given(value=VALUES)
+def test_object_of_any_json_is_kept_as_it_is_or_refused(value: object) -> None:
+    data = json.dumps(value).encode()
+    try:
+        found = kept_object(data, "metrics")
+    except BadInput:
+        return
+    assert found == ({} if value is None else value)
