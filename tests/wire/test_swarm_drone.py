@@ -1,5 +1,6 @@
 """Drones of the built file against a server of it: through kills of either, and of both, nothing is lost or twice."""
 
+import random
 import signal
 import sys
 from collections import Counter
@@ -116,6 +117,29 @@ def test_packages_are_built_once_each_through_kills_of_drones_server_and_both(se
     session = server.get("/api/v1/sessions").json()["sessions"][0]
     until(lambda: server.get("/api/v1/sessions").json()["sessions"][0]["status"] == "completed")
     assert session["total_packages"] == len(atoms)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", [1, 2])
+def test_packages_are_built_once_each_through_many_kills(server: Product, fleet: Fleet, seed: int) -> None:
+    chance = random.Random(seed)
+    prefix = f"chaos-{seed}"
+    atoms = {f"={prefix}/p{number}-1.0" for number in range(24)}
+    drones = fleet(*(f"{prefix}-{number}" for number in range(3)), seconds=0.4)
+    queue(server, *sorted(atoms))
+    for _ in range(8):
+        until(lambda: busy(drones) or not any(state == "needed" for state in states(server, prefix).values()))
+        victims = chance.sample(drones, chance.choice([0, 1, 1, 2, 3]))
+        for one in victims:
+            one.end()
+        if not victims or chance.random() < 0.4:
+            restart(server)
+        for one in victims:
+            one.start()
+    until(lambda: sum(successes(server, prefix).values()) >= len(atoms), seconds=PATIENCE_SECONDS)
+    until(lambda: not any(one.owed for one in drones), seconds=PATIENCE_SECONDS)
+    assert successes(server, prefix) == Counter(dict.fromkeys(atoms, 1))
+    assert {each["status"] for each in builds(server, prefix)} <= {"success", "returned"}
 
 
 @pytest.mark.long
