@@ -33,6 +33,8 @@ class Disk:
     database: Database
     fails: bool = False
     """Every write fails, and nothing of it is stored."""
+    fails_once: bool = False
+    """The next one does."""
     cut: str = ""
     """``before`` or ``after``: the power goes at the next write, before it is stored or after."""
     writes: int = 0
@@ -41,7 +43,8 @@ class Disk:
         self.writes += 1
         if self.cut == "before":
             raise PowerCut
-        if self.fails:
+        if self.fails or self.fails_once:
+            self.fails_once = False
             raise StorageFailed("the disk is full")
         result: T = await self.database.write(fn, **options)
         if self.cut:
@@ -91,7 +94,8 @@ class Bench:
 
     def restart(self) -> None:
         """Start again on what the disk has."""
-        self.disk.fails, self.disk.cut = False, ""
+        self.disk.fails = self.disk.fails_once = False
+        self.disk.cut = ""
         self.core = Core(self.disk, self.wall)
         self.swarm = Swarm(cast(Any, self.core), self.settings, clock=self.steady)
 

@@ -26,7 +26,7 @@ from appliance.plugin import ApplianceError, StorageFailed
 from plugins.build_swarm import queue_rows
 from plugins.build_swarm.controls import CONTROLS
 from plugins.build_swarm.rules import ASKING_SECONDS, US, suits
-from plugins.build_swarm.states import OPEN, Completed, Drone, DroneKind, Package, PackageNeeds, PackageState, Work
+from plugins.build_swarm.states import OPEN, Completed, Drone, DroneKind, Package, PackageNeeds, PackageState
 from tests.plugins.build_swarm.queue_kit import Kept, PowerCut, atom
 
 DRONES = ("a", "b")
@@ -35,6 +35,8 @@ NAMES = tuple(f"p{number}" for number in range(6))
 OUTCOMES = ("success", "failed", "returned", "masked", "upload_failed", "exploded")
 FINAL = (PackageState.RECEIVED, PackageState.FAILED)
 NEEDS = (PackageNeeds(), PackageNeeds(cores=8), PackageNeeds(capabilities=frozenset({"lto"})))
+
+DELETIONS_MAX = 2
 
 some_drone = st.sampled_from(DRONES)
 anybody = st.sampled_from((*DRONES, SWEEPER))
@@ -55,6 +57,7 @@ class Queue(RuleBasedStateMachine):
         self.bench = self.kept.bench
         self.acknowledged: set[int] = set()
         """Packages whose queueing was answered."""
+        self.deletions = 0
         self.received: Counter[int] = Counter()
         """How often a success of each package was answered as accepted."""
 
@@ -76,10 +79,11 @@ class Queue(RuleBasedStateMachine):
 
     # ------------------------------------------------------------ what happens
 
-    @initialize()
-    def drones_register(self) -> None:
+    @initialize(names=st.lists(some_name, min_size=2, max_size=6), data=st.data())
+    def swarm_has_something_to_do(self, names: list[str], data: st.DataObject) -> None:
         for name in (*DRONES, SWEEPER):
             self.beat(name, "", 0)
+        self.queue(names, data)
 
     @rule(names=st.lists(some_name, min_size=1, max_size=4), data=st.data())
     def queue(self, names: list[str], data: st.DataObject) -> None:
@@ -93,6 +97,7 @@ class Queue(RuleBasedStateMachine):
         )
         if queued is not None:
             self.acknowledged |= {package.package_id for package in queued.packages}
+            assert self.acknowledged <= self.stored_states().keys()
 
     @rule(name=anybody, task=st.sampled_from(("", *NAMES)), lto=st.integers(0, 1))
     def beat(self, name: str, task: str, lto: int) -> None:
@@ -109,12 +114,18 @@ class Queue(RuleBasedStateMachine):
     @rule(name=anybody)
     def ask(self, name: str) -> None:
         drone = self.bench.swarm.find_drone(f"id-{name}")
-        work: Work | None = self.do(self.bench.work, name)
+        if drone is None:
+            work = self.do(self.bench.work, name)
+            assert work is None or work.package is None
+            self.beat(name, "", 0)
+            drone = self.bench.swarm.find_drone(f"id-{name}")
+        work = self.do(self.bench.work, name)
         if work is None or drone is None:
             return
         if work.package is not None:
             assert work.package.state is PackageState.DELEGATED
             assert work.package.drone_id == drone.drone_id
+            assert self.stored_states()[work.package.package_id] == ("delegated", drone.drone_id)
         elif work.reason.startswith("nothing waits"):
             assert self.waiting_for(drone) == []
 
@@ -153,6 +164,16 @@ class Queue(RuleBasedStateMachine):
             )
         ]
 
+    def stored_states(self) -> dict[int, tuple[str, str | None]]:
+        """Return what the disk has of every package: its state, and who holds it."""
+        rows = self.bench.stored("SELECT package_id, state, drone_id FROM build_swarm_package")
+        return {number: (state, drone_id) for number, state, drone_id in rows}
+
+    @rule(name=anybody, outcome=st.sampled_from(OUTCOMES))
+    def ask_and_report(self, name: str, outcome: str) -> None:
+        self.ask(name)
+        self.report_what_it_holds(name, outcome, 1)
+
     @rule(name=anybody, package=some_name, outcome=st.sampled_from(OUTCOMES))
     def report(self, name: str, package: str, outcome: str) -> None:
         self.take(self.do(self.bench.report, name, package, outcome), outcome)
@@ -190,33 +211,50 @@ class Queue(RuleBasedStateMachine):
         if answer is not None and answer.accepted and outcome == "success":
             assert answer.package is not None
             self.received[answer.package.package_id] += 1
+            assert self.stored_states()[answer.package.package_id][0] == "received"
 
-    @rule(seconds=st.sampled_from((1, 20, 61, 130, 301, 601, 905, 1805)))
-    def time_passes(self, seconds: int) -> None:
+    @rule(seconds=st.sampled_from((1, 61, 301, 905, 1805)), is_looked_at=st.sampled_from((True, True, False)))
+    def time_passes(self, seconds: int, is_looked_at: bool) -> None:
         self.bench.advance(seconds)
+        if is_looked_at:
+            self.do(self.bench.swarm.tick)
+
+    @rule(name=some_drone)
+    def the_others_fall_silent(self, name: str) -> None:
+        self.ask(name)
+        for _ in range(2):
+            self.bench.advance(31)
+            self.do(self.bench.beat, name)
+        self.do(self.bench.swarm.tick)
+        self.ask(name)
 
     @rule(days=st.sampled_from((-4000, -1, 1, 4000)))
     def wall_clock_is_set(self, days: int) -> None:
         self.bench.wall.unix_us = max(10**15, self.bench.wall.unix_us + days * 86_400 * US)
 
-    @rule()
-    def tick(self) -> None:
-        self.do(self.bench.swarm.tick)
+    @rule(name=anybody)
+    def nobody_is_given_work_while_the_queue_is_paused(self, name: str) -> None:
+        if self.do(self.bench.swarm.control, "pause") is not None:
+            work = self.do(self.bench.work, name)
+            assert work is None or work.package is None
+        self.do(self.bench.swarm.control, "resume")
 
-    @rule(action=st.sampled_from(sorted(set(CONTROLS) - {"clear_history"})), package=some_name)
+    @rule(action=st.sampled_from(sorted(set(CONTROLS) - {"clear_history", "pause"})), package=some_name)
     def control(self, action: str, package: str) -> None:
         try:
             self.do(self.bench.swarm.control, action, package=atom(package) if action in ("block", "reclaim") else "")
         except ApplianceError as error:
             assert error.status in (400, 404)  # noqa: PT017 (nothing of that name was queued)
 
-    @rule(name=some_drone, paused=st.booleans())
+    @rule(name=some_drone, paused=st.sampled_from((True, False, False)))
     def pause(self, name: str, paused: bool) -> None:
         if self.bench.swarm.find_drone(f"id-{name}") is not None:
             self.do(self.bench.swarm.pause_drone, f"id-{name}", paused)
 
+    @precondition(lambda self: self.deletions < DELETIONS_MAX)
     @rule(name=some_drone)
     def delete(self, name: str) -> None:
+        self.deletions += 1
         if self.bench.swarm.find_drone(f"id-{name}") is not None:
             self.do(self.bench.swarm.delete_drone, f"id-{name}")
 
@@ -229,16 +267,16 @@ class Queue(RuleBasedStateMachine):
     def power_is_about_to_go(self, cut: str) -> None:
         self.bench.disk.cut = cut
 
-    @rule(fails=st.booleans())
-    def disk_is_full(self, fails: bool) -> None:
-        self.bench.disk.fails = fails
+    @rule()
+    def disk_is_full_for_a_moment(self) -> None:
+        self.bench.disk.fails_once = True
 
     # ------------------------------------------------------------ what is always so
 
     @invariant()
     def memory_is_what_the_disk_is(self) -> None:
         swarm = self.bench.swarm
-        if not swarm._journal.is_settled and not self.bench.disk.fails and not self.bench.disk.cut:
+        if not swarm._journal.is_settled and not self.bench.disk.fails_once and not self.bench.disk.cut:
             self.do(swarm.settle)  # since when something is built is written behind
         columns = "package_id, session_id, state, waits_for, drone_id, failures, failed_drones, avoided_drones, returns"
         stored = {row[0]: row for row in self.bench.stored(f"SELECT {columns} FROM build_swarm_package")}
@@ -272,6 +310,7 @@ class Queue(RuleBasedStateMachine):
         everything = self.bench.swarm.desk.book.packages.values()
         assert holders == Counter((each.package_id, each.drone_id) for each in delegated)
         assert {each for each in everything if each.state is PackageState.DELEGATED} == set(delegated)
+        assert all(not drone.assigned for drone in self.bench.swarm.drones() if not drone.is_online)
 
     @invariant()
     def counts_and_indexes_are_those_of_a_recount(self) -> None:
@@ -337,7 +376,7 @@ def run_examples(count: int, steps: int) -> None:
 
 
 def test_nothing_is_lost_or_built_twice_or_kept_back_whatever_happens() -> None:
-    run_examples(40, 40)
+    run_examples(40, 50)
 
 
 @pytest.mark.long
