@@ -181,6 +181,7 @@ async def test_character_that_is_split_between_two_reads_is_shown_whole(box: Box
         await browser.until("ü \ufffd end")
 
 
+@pytest.mark.long
 async def test_output_waits_while_the_client_takes_none_and_nothing_of_it_is_lost(box: Box, drone: Sshd) -> None:
     approval = await box.approve(drone)
     async with terminal(box, approval) as browser:
