@@ -29,7 +29,9 @@ SELECT {_COLUMNS} FROM build_swarm_event
  WHERE unix_us >= :since AND event_id < :before AND (:type = '' OR type = :type)
    AND (:drone = '' OR drone = :drone OR json_extract(details, '$.drone_id') = :drone)
  ORDER BY event_id DESC LIMIT :limit"""  # noqa: S608
-_PRUNE: Final = "DELETE FROM build_swarm_event WHERE unix_us < ?"
+_PRUNE: Final = """
+DELETE FROM build_swarm_event
+ WHERE unix_us < :before OR event_id <= (SELECT max(event_id) FROM build_swarm_event) - :most"""
 
 
 @define(eq=False)
@@ -121,9 +123,10 @@ class Chronicle:
             self._unwritten.popleft()
         return len(events)
 
-    async def prune(self, before_unix_us: int) -> int:
-        """Delete stored events that are older; return how many."""
-        return await self.core.database.write(lambda connection: connection.execute(_PRUNE, (before_unix_us,)).rowcount)
+    async def prune(self, before_unix_us: int, most: int) -> int:
+        """Delete stored events that are older, and those before the newest ``most``; return how many."""
+        values = {"before": before_unix_us, "most": most}
+        return await self.core.database.write(lambda connection: connection.execute(_PRUNE, values).rowcount)
 
 
 def _held(value: int) -> int:

@@ -62,6 +62,7 @@ class Desk:
         package.building_since_unix_us = package.building_since_us = None
         package.lost_by = ""
         drone.assigned.append(package)
+        drone.told_stale = ("", "")
         drone.taken.pop(package.atom, None)
         if package.atom in drone.revoke:
             drone.revoke.remove(package.atom)

@@ -7,6 +7,7 @@ from appliance.plugin import TooLarge
 from .rules import Moment, cores_of, kind_of, ram_gb_of
 from .states import Drone, DroneStatus, Heartbeat
 
+TASK_MAX_CHARS = 255
 TAKEN_MAX = 64
 """How many atoms that were taken from a drone are remembered."""
 
@@ -147,7 +148,7 @@ def describe(drone: Drone, beat: Heartbeat) -> None:
     drone.claimed_ip = beat.claimed_ip
     drone.tailscale_ip = beat.tailscale_ip
     drone.kind = kind_of(drone.name, beat.kind)
-    drone.current_task = beat.current_task
+    drone.current_task = beat.current_task[:TASK_MAX_CHARS]
     drone.version = beat.version
 
 

@@ -63,6 +63,9 @@ class QueueSettings:
         1_000, help="How many drones are known at most.", validator=and_(ge(1), le(100_000))
     )
     queue_events_days: float = setting(7.0, help="For how long events are kept.", validator=_DAYS)
+    queue_events_max: int = setting(
+        1_000_000, help="How many events are kept at most, however young.", validator=and_(ge(200), le(100_000_000))
+    )
     queue_sessions_days: float = setting(
         90.0,
         help="For how long completed sessions and their packages are kept; the history of builds stays.",

@@ -144,6 +144,10 @@ class Swarm(Tending):
         return Completed(accepted=False, is_stale=True, reason=reason, reassigned_to=holder)
 
     def _note_stale(self, drone: Drone, package: str, reason: str, reassigned_to: str | None) -> None:
+        # Said with every answer to the drone, and once to people.
+        if drone.told_stale == (package, reason):
+            return
+        drone.told_stale = (package, reason)
         details = {"drone_id": drone.drone_id, "package": package, "reason": reason, "reassigned_to": reassigned_to}
         self.chronicle.note(
             "stale", f"{drone.name} works on {package[:255]} for nothing: {reason}", drone=drone.name, details=details

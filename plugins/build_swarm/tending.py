@@ -17,7 +17,7 @@ from .saving import put_aside
 
 TICK_SECONDS: Final = 5.0
 STEP_SECONDS: Final = 1.0
-PRUNE_SECONDS: Final = 3600.0
+PRUNE_SECONDS: Final = 300.0
 GRACE_SECONDS: Final = 2.0
 
 log = structlog.get_logger(__name__)
@@ -82,7 +82,8 @@ class Tending(Durable):
     async def prune(self) -> None:
         """Delete events and sessions that are older than they are kept."""
         now = self.core.now()
-        await self.chronicle.prune(now - int(self.settings.queue_events_days * DAY_US))
+        events_before = now - int(self.settings.queue_events_days * DAY_US)
+        await self.chronicle.prune(events_before, self.settings.queue_events_max)
         before = now - int(self.settings.queue_sessions_days * DAY_US)
         shown = {package.session_id for package in self.desk.book.packages.values()}
         old = [

@@ -114,6 +114,8 @@ class Drone:
     """Atoms that were taken from it, told with the next answer."""
     taken: dict[str, str] = field(factory=dict)
     """Atoms that were taken from it in this run, and why: it is told to stop while it builds one of them."""
+    told_stale: tuple[str, str] = ("", "")
+    """Atom and reason of the last event that told that it works for nothing."""
     streak: list[int] = field(factory=list)
     """Ids of the packages of its failures in a row."""
     heard_us: int = 0

@@ -71,6 +71,15 @@ async def test_old_events_are_deleted(tmp_path: Path) -> None:
         assert bench.stored("SELECT message FROM build_swarm_event") == [("new",)]
 
 
+async def test_only_so_many_events_are_kept_however_young(tmp_path: Path) -> None:
+    async with opened(tmp_path, queue_events_max=200) as bench:
+        for number in range(500):
+            bench.swarm.chronicle.note("a", f"event {number}")
+        await bench.swarm.chronicle.write_behind()
+        await bench.swarm.prune()
+        assert bench.stored("SELECT count(*), max(message) FROM build_swarm_event") == [(200, "event 499")]
+
+
 async def noted_a_week_apart(bench: Bench) -> None:
     bench.swarm.chronicle.note("a", "old")
     bench.advance(7 * 86_400 + 1)

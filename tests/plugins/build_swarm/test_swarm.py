@@ -196,6 +196,17 @@ async def test_drone_that_builds_what_is_not_its_own_is_told_to_stop(tmp_path: P
         assert (stop.reason, stop.reassigned_to) == ("work was reclaimed", None)
 
 
+async def test_drone_that_goes_on_for_nothing_is_told_every_time_and_people_once(tmp_path: Path) -> None:
+    async with opened(tmp_path) as bench:
+        await bench.beat("a")
+        await bench.beat("b")
+        await bench.queue("one")
+        await bench.work("a")
+        for _ in range(5):
+            assert (await bench.beat("b", atom("one"))).stop_work is not None
+        assert len(bench.events("stale")) == 1
+
+
 async def test_drone_that_builds_a_dependency_of_its_package_goes_on(tmp_path: Path) -> None:
     async with opened(tmp_path, queue_prefetch=1) as bench:
         await bench.beat("a")
