@@ -82,8 +82,8 @@ def event(found: SwarmEvent) -> dict[str, Any]:
     }
 
 
-class PackageRow(msgspec.Struct):
-    """A package in the listing of the queue: of 10,000, each is made in well under a microsecond."""
+class PackageRow(msgspec.Struct, gc=False):
+    """A package in the listing of the queue: 10,000 of them must not set off the garbage collector."""
 
     package: str
     status: str
