@@ -218,7 +218,8 @@ class ProgressItem:
     """How far a drone is with a package."""
 
     package: str
-    elapsed_seconds: float
+    elapsed_seconds: float | None
+    """``null``: it is given out, and not begun."""
     estimated_seconds: float | None
     progress_percent: int | None
 

@@ -6,7 +6,7 @@ from . import own_models as own
 from .own_health import approval_item, escalation_item, ping_item
 from .records.metrics import number_of
 from .state import SwarmState
-from .states import Build, Drone, Package, PackageState, Session, SwarmEvent
+from .states import Build, Drone, Package, PackageState, Progress, Session, SwarmEvent
 
 
 def unix_s(unix_us: int | None) -> float | None:
@@ -54,7 +54,7 @@ def package_item(state: SwarmState, package: Package) -> own.PackageItem:
         error=package.error,
         queued_unix_s=to_unix_s(package.queued_unix_us),
         completed_unix_s=unix_s(package.completed_unix_us),
-        elapsed_seconds=None if progress is None else round(progress.elapsed_s, 1),
+        elapsed_seconds=None if progress is None else _elapsed_s(progress),
         estimated_seconds=None if progress is None or progress.estimated_s is None else round(progress.estimated_s, 1),
         progress_percent=None if progress is None else progress.percent,
         why=(swarm.why(package) or None) if package.state is not PackageState.RECEIVED else None,
@@ -91,7 +91,7 @@ def drone_item(state: SwarmState, drone: Drone) -> own.DroneItem:
         progress=tuple(
             own.ProgressItem(
                 package=each.package,
-                elapsed_seconds=round(each.elapsed_s, 1),
+                elapsed_seconds=_elapsed_s(each),
                 estimated_seconds=None if each.estimated_s is None else round(each.estimated_s, 1),
                 progress_percent=each.percent,
             )
@@ -103,6 +103,11 @@ def drone_item(state: SwarmState, drone: Drone) -> own.DroneItem:
         escalation=escalation_item(state.healing.trouble(drone.name)),
         last_ping=ping_item(state.prober.newest(drone.name)),
     )
+
+
+def _elapsed_s(progress: Progress) -> float | None:
+    # What is given out and not begun has no time behind it, which is another thing than none so far.
+    return None if progress.building_since_unix_us is None else round(progress.elapsed_s, 1)
 
 
 def build_item(build: Build, log_id: str | None) -> own.BuildItem:

@@ -118,6 +118,9 @@ def test_packages_are_added_by_the_form_and_built_until_their_session_ends(
     expect(region(logged_in, "Building now")).to_contain_text(
         re.compile(f"{drone.name}.*{re.escape(first)}", re.DOTALL)
     )
+    other = row(region(logged_in, "Queue"), two if first == one else one)
+    expect(other).to_contain_text(re.compile("given out.*waits", re.DOTALL))
+    expect(region(logged_in, "Building now").get_by_role("link", name=drone.name)).to_have_count(1)
     shoot(logged_in, "swarm-building-1280-light")
     drone.report(first)
     expect(session).to_contain_text("1 of 2 packages built")

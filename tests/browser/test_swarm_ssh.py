@@ -220,7 +220,7 @@ def test_terminal_takes_each_ticket_once_and_tells_of_a_drone_that_is_away(
     assert len({one[1] for one in tickets if one}) == len(sockets) == 2
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", [pytest.param("light", marks=pytest.mark.long), "dark"])
 def test_terminal_fits_a_narrow_screen(screen: Screen, site: Served, approved: Drone, scheme: str) -> None:
     page = screen(360, scheme)
     watched = Watched(page)
