@@ -6,29 +6,11 @@ from attrs import frozen
 
 from .approval import Approval
 from .ladder import Step
+from .service_scripts import QUIETLY, RESTART
 from .ssh import Ssh
 from .ssh_command import SshFailed, words_of
 from .ssh_settings import SshSettings
 
-# What a service is started with it keeps: with our pipes the connection would not end before the service does.
-QUIETLY: Final = """\
-said=$(mktemp) || exit 74
-quietly() {
-    "$@" </dev/null >"$said" 2>&1
-    status=$?
-    tail -c 2000 "$said" >&2
-    return "$status"
-}
-trap 'rm -f "$said"' EXIT
-"""
-_RESTART: Final = f"""\
-{QUIETLY}
-if command -v rc-service >/dev/null 2>&1; then
-    quietly rc-service "$1" restart
-else
-    quietly systemctl restart "$1"
-fi
-"""
 _KILL: Final = f"""\
 {QUIETLY}
 if command -v rc-service >/dev/null 2>&1; then
@@ -47,7 +29,7 @@ _REBOOT: Final = """\
 command -v reboot >/dev/null 2>&1 || { echo "there is no reboot here" >&2; exit 127; }
 (sleep 1; reboot) </dev/null >/dev/null 2>&1 &
 """
-_SCRIPTS: Final = {Step.RESTART: _RESTART, Step.KILL: _KILL, Step.REBOOT: _REBOOT}
+_SCRIPTS: Final = {Step.RESTART: RESTART, Step.KILL: _KILL, Step.REBOOT: _REBOOT}
 
 
 @frozen(kw_only=True)

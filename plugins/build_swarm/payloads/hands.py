@@ -8,6 +8,7 @@ from typing import Final, Protocol
 from attrs import frozen
 
 from ..approval import Approval
+from ..service_scripts import RESTART
 from ..ssh import Ran
 from ..ssh_command import SshFailed
 from .destinations import Destination
@@ -28,12 +29,6 @@ rm -f "${1%/*}/".appliance.????????*
 if [ "$3" = kept ]; then mv -f "$2" "$1"; else rm -f "$1"; fi
 """
 """A copy that our side has given up may still be going on there: without its temporary files it comes to no end."""
-_RESTART: Final = """
-if command -v rc-service >/dev/null 2>&1; then exec rc-service "$1" restart; fi
-if command -v systemctl >/dev/null 2>&1; then exec systemctl restart "$1"; fi
-echo "neither rc-service nor systemctl is there" >&2
-exit 127
-"""
 
 
 class Ssh(Protocol):
@@ -102,7 +97,7 @@ class Hands:
 
     async def restart(self) -> None:
         """Restart the drone's service."""
-        ran = await self._run(["sh", "-c", _RESTART, "sh", self.service])
+        ran = await self._run(["sh", "-c", RESTART, "sh", self.service])
         if ran.status != 0:
             raise self._failed(f"{self.service} did not restart", ran)
 

@@ -27,6 +27,7 @@ from plugins.build_swarm.payloads.models import By, NewVersion, PayloadVersion
 from plugins.build_swarm.payloads.service import Payloads
 from plugins.build_swarm.payloads.settings import PayloadSettings
 from plugins.build_swarm.schema import MIGRATIONS
+from plugins.build_swarm.service_scripts import RESTART
 from plugins.build_swarm.ssh import Ran
 from plugins.build_swarm.ssh_command import SshFailed
 from plugins.build_swarm.states import Drone, DroneStatus
@@ -122,7 +123,7 @@ class FolderDrones:
             raise fault
 
 
-_STEPS = {scripts._KEEP: "keep", scripts._BACK: "back", scripts._RESTART: "restart"}
+_STEPS = {scripts._KEEP: "keep", scripts._BACK: "back", RESTART: "restart"}
 
 
 @define(eq=False)

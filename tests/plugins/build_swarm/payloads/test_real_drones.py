@@ -5,6 +5,8 @@ leads to another place on each, as one path does on different machines.
 """
 
 import hashlib
+import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
@@ -204,3 +206,20 @@ async def test_drone_that_is_down_fails_alone_and_the_others_get_theirs(
         two_sshd["drone-a"].up()
         assert list(await farm.roll("1.0")) == ["drone-a"]
         assert farm.file("drone-a").read_bytes() == GOOD
+
+
+async def test_service_that_keeps_what_it_was_started_with_holds_no_roll_up(
+    tmp_path: Path, two_sshd: dict[str, Sshd]
+) -> None:
+    for drone in two_sshd.values():
+        drone.stub("rc-service", SERVICE.replace("exec ", 'sleep 600 & echo $! > "$HOME/pid"; exec '))
+    async with farm_of(tmp_path, two_sshd) as farm:
+        await farm.add("1", GOOD)
+        try:
+            with trio.fail_after(50):  # less than one command may take
+                results = await farm.roll("1")
+        finally:
+            for drone in two_sshd.values():
+                if (pid := drone.folder / "home" / "pid").exists():
+                    os.kill(int(pid.read_text()), signal.SIGKILL)
+        assert [is_done for is_done, _ in results.values()] == [True, True]
