@@ -39,10 +39,10 @@ async def rolled_back(call: Call[Any], version: str) -> tuple[Release, Release]:
     return before, after
 
 
-async def archived(call: Call[Any], version: str) -> Release:
+async def archived(call: Call[Any], version: str, *, even_current: bool = False) -> Release:
     """Put a release aside."""
     state: SwarmState = call.state
-    made = await state.binhost.releases.archive(version)
+    made = await state.binhost.releases.archive(version, even_current=even_current)
     _told(call, "archived", version, f"release {version} is archived", {})
     return made
 

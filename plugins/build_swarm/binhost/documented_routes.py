@@ -3,6 +3,7 @@
 from typing import Any, Final
 from urllib.parse import parse_qs
 
+import msgspec
 from attrs import field, frozen
 from attrs.validators import max_len
 
@@ -10,18 +11,14 @@ from appliance.plugin import BadInput, Call, Gone, Role
 
 from ..state import SwarmState
 from ..surfaces import KEYED, READERS, admin, public
-from ..wire.moments import seconds
-from . import actions
-from .models import Binary, Release, shown
+from ..wire.decoding import Reader
+from . import actions, wire
 from .own_models import NOTES_CHARACTERS, VERSION_CHARACTERS
 
 RELEASES: Final = "/admin/api/releases"
 ONE: Final = f"{RELEASES}/{{version}}"
 PACKAGES_MAX: Final = 100_000
 OLD_PKGDIR: Final = "/var/cache/binpkgs"
-_STATUS: Final = {"new": "staging", "current": "active", "superseded": "superseded", "archived": "archived"}
-"""What we call a release's state, and what the older server does."""
-_MB: Final = 1_000_000
 
 
 @frozen
@@ -40,51 +37,18 @@ class NewRelease:
         return (self.version or self.name or "")[: VERSION_CHARACTERS + 1]
 
 
-@frozen
-class Rollback:
+class Rollback(msgspec.Struct):
     """A release to go back to; none: the one before."""
 
     version: str | None = None
 
 
-@frozen
-class Migrate:
+class Migrate(msgspec.Struct):
     """A folder of this host to take packages from, and the release to make of them."""
 
     path: str | None = None
     """None: where Portage keeps them."""
     version: str | None = None
-
-
-def _release(release: Release) -> dict[str, Any]:
-    return {
-        "version": release.version,
-        "name": release.version,
-        "status": _STATUS[release.state],
-        "state": release.state,
-        "is_current": release.is_current,
-        "package_count": release.packages,
-        "size_mb": round(release.size_bytes / _MB, 1),
-        "size_bytes": release.size_bytes,
-        "notes": release.notes,
-        "created_by": release.created_by,
-        "created_at": seconds(release.created_unix_us),
-        "promoted_at": seconds(release.promoted_unix_us),
-        "archived_at": seconds(release.archived_unix_us),
-    }
-
-
-def _package(binary: Binary) -> dict[str, Any]:
-    return {
-        "package": shown(binary),
-        "cpv": binary.cpv,
-        "build_id": binary.build_id,
-        "path": binary.path,
-        "size_bytes": binary.size_bytes,
-        "sha256": binary.sha256,
-        "built_by": binary.uploaded_by,
-        "uploaded_at": seconds(binary.uploaded_unix_us),
-    }
 
 
 @admin.get(RELEASES, caller=KEYED)
@@ -93,14 +57,14 @@ async def releases(call: Call[None]) -> dict[str, Any]:
     state: SwarmState = call.state
     found = await state.binhost.store.releases()
     current = next((one.version for one in found if one.is_current), None)
-    return {"releases": [_release(one) for one in found], "current": current}
+    return {"releases": [wire.release(one) for one in found], "current": current}
 
 
 @admin.post(RELEASES, caller=KEYED, role=Role.OPERATOR, body=NewRelease, status=201)
 async def create(call: Call[NewRelease]) -> dict[str, Any]:
     """Make a release of what is staged."""
     made = await actions.create(call, call.body.wanted, call.body.notes, promote=call.body.promote)
-    return {"status": "ok", "version": made.version, "release": _release(made)}
+    return wire.done(made)
 
 
 async def diff(call: Call[None]) -> dict[str, Any]:
@@ -112,63 +76,49 @@ async def diff(call: Call[None]) -> dict[str, Any]:
     after = after or ("" if current is None else current.version)
     if not before or not after:
         raise BadInput("two releases are needed", field="from", hint="such as ?from=2026.02.11&to=2026.02.12")
-    found = await state.binhost.releases.compare(before, after)
-    changed = [{"package": one.cp, "from": one.before, "to": one.after} for one in found.changed]
-    return {
-        "from": before,
-        "to": after,
-        "added": found.added,
-        "removed": found.removed,
-        "changed": changed,
-        "summary": {
-            "added": len(found.added),
-            "removed": len(found.removed),
-            "changed": len(changed),
-            "unchanged": found.unchanged,
-        },
-    }
+    return wire.difference(await state.binhost.releases.compare(before, after))
 
 
 async def rollback(call: Call[Rollback]) -> dict[str, Any]:
     """Go back to an earlier release."""
     before, after = await actions.rolled_back(call, call.body.version or "")
-    return {"status": "ok", "from": before.version, "to": after.version, "release": _release(after)}
+    return wire.done(after, **{"from": before.version, "to": after.version, "previous": before.version})
 
 
 async def migrate(call: Call[Migrate]) -> dict[str, Any]:
     """Stage the packages of a folder of this host, and make a release of what is then staged."""
-    done = await actions.imported(call, call.body.path or OLD_PKGDIR)
-    made = await actions.create(call, call.body.version or "", f"migrated from {call.body.path}", promote=False)
-    return {
-        "status": "ok",
-        "version": made.version,
-        "release": _release(made),
-        "migrated": done.taken,
-        "already_staged": done.known,
-        "skipped": done.skipped,
-        "errors": [{"path": path, "error": reason} for path, reason in done.reasons],
-    }
+    path = call.body.path or OLD_PKGDIR
+    taken = await actions.imported(call, path)
+    made = await actions.create(call, call.body.version or "", f"migrated from {path}", promote=False)
+    return wire.done(
+        made,
+        migrated=taken.taken,
+        already_staged=taken.known,
+        skipped=taken.skipped,
+        errors=[{"path": path, "error": reason} for path, reason in taken.reasons],
+    )
 
 
 # The older command line has these below releases, its admin page beside them.
 for _prefix in ("/admin/api", RELEASES):
     admin.get(f"{_prefix}/diff", caller=KEYED)(diff)
-    admin.post(f"{_prefix}/rollback", caller=KEYED, role=Role.OPERATOR, body=Rollback)(rollback)
-    admin.post(f"{_prefix}/migrate", caller=KEYED, role=Role.OPERATOR, body=Migrate)(migrate)
+    for _done, _body in ((rollback, Rollback), (migrate, Migrate)):
+        _decode = Reader(_body, may_be_empty=True)  # the page sends none
+        admin.post(f"{_prefix}/{_done.__name__}", caller=KEYED, role=Role.OPERATOR, body=_body, decode=_decode)(_done)
 
 
 @admin.get(ONE, caller=KEYED)
 async def release(call: Call[None]) -> dict[str, Any]:
     """Return one release."""
     state: SwarmState = call.state
-    return _release(state.binhost.store.release(call.path["version"]))
+    return wire.release(state.binhost.store.release(call.path["version"]))
 
 
 @admin.delete(ONE, caller=KEYED, role=Role.OPERATOR)
 async def delete(call: Call[Any]) -> dict[str, Any]:
     """Delete a release that is not the current one."""
     gone = await actions.deleted(call, call.path["version"])
-    return {"status": "ok", "deleted": gone.version}
+    return {"status": "ok", "version": gone.version, "deleted": gone.version}
 
 
 @admin.get(f"{ONE}/packages", caller=KEYED)
@@ -177,21 +127,22 @@ async def packages(call: Call[None]) -> dict[str, Any]:
     state: SwarmState = call.state
     version = state.binhost.store.release(call.path["version"]).version
     found = await state.binhost.store.packages_page(version, after="", limit=PACKAGES_MAX)
-    return {"version": version, "packages": [_package(one) for one in found], "count": len(found)}
+    return {"version": version, "packages": [wire.package(one) for one in found], "count": len(found)}
 
 
 @admin.post(f"{ONE}/promote", caller=KEYED, role=Role.OPERATOR)
 async def promote(call: Call[Any]) -> dict[str, Any]:
     """Make a release the current one."""
+    state: SwarmState = call.state
+    before = state.binhost.store.current()
     made = await actions.promoted(call, call.path["version"])
-    return {"status": "ok", "version": made.version, "release": _release(made)}
+    return wire.done(made, previous=None if before is None else before.version)
 
 
 @admin.post(f"{ONE}/archive", caller=KEYED, role=Role.OPERATOR)
 async def archive(call: Call[Any]) -> dict[str, Any]:
-    """Put a release aside."""
-    made = await actions.archived(call, call.path["version"])
-    return {"status": "ok", "version": made.version, "release": _release(made)}
+    """Put a release aside; the current one too, which clients get until another is promoted."""
+    return wire.done(await actions.archived(call, call.path["version"], even_current=True))
 
 
 async def gone(call: Call[Any]) -> None:
@@ -216,7 +167,7 @@ async def statistics(call: Call[None]) -> dict[str, Any]:
     packages, size = (
         (figures.staged, figures.staged_bytes) if current is None else (current.packages, current.size_bytes)
     )
-    return {"packages": packages, "size_mb": round(size / _MB, 1), "binhost_ip": state.way_in.of(call.head)[0]}
+    return {"packages": packages, "size_mb": round(size / wire.MB, 1), "binhost_ip": state.way_in.of(call.head)[0]}
 
 
 @public.get("/api/v1/binhost/status", caller=READERS, access="open")
@@ -230,10 +181,10 @@ async def status(call: Call[None]) -> dict[str, Any]:
         "error": state.binhost.staging.problem,
         "binhost_ip": state.way_in.of(call.head)[0],
         "release": None if figures.current is None else figures.current.version,
-        "current": None if figures.current is None else _release(figures.current),
+        "current": None if figures.current is None else wire.release(figures.current),
         "releases": figures.releases,
-        "staging": {"packages": figures.staged, "size_mb": round(figures.staged_bytes / _MB, 1)},
-        "used_mb": round(figures.used_bytes / _MB, 1),
-        "free_mb": round(figures.free_bytes / _MB, 1),
+        "staging": {"packages": figures.staged, "size_mb": round(figures.staged_bytes / wire.MB, 1)},
+        "used_mb": round(figures.used_bytes / wire.MB, 1),
+        "free_mb": round(figures.free_bytes / wire.MB, 1),
         "urls": {"current": f"{base}/current", "staging": f"{base}/staging"},
     }

@@ -1,6 +1,7 @@
 """What the binary host thinks in."""
 
 import re
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from attrs import frozen
@@ -85,9 +86,9 @@ class Difference:
 
     before: str
     after: str
-    added: tuple[str, ...]
-    """Packages, by name with version, of which the first had none."""
-    removed: tuple[str, ...]
+    added: tuple[Binary, ...]
+    """Packages of which the first had no build."""
+    removed: tuple[Binary, ...]
     changed: tuple[Changed, ...]
     unchanged: int
     """Packages without versions of which both have the same builds."""
@@ -101,13 +102,17 @@ def difference(before: str, after: str, old: list[Binary], new: list[Binary]) ->
     return Difference(
         before=before,
         after=after,
-        added=tuple(sorted(shown(one) for cp in news.keys() - olds.keys() for one in news[cp])),
-        removed=tuple(sorted(shown(one) for cp in olds.keys() - news.keys() for one in olds[cp])),
+        added=_builds(news, news.keys() - olds.keys()),
+        removed=_builds(olds, olds.keys() - news.keys()),
         changed=tuple(
             Changed(cp=cp, before=tuple(map(shown, olds[cp])), after=tuple(map(shown, news[cp]))) for cp in changed
         ),
         unchanged=len(both) - len(changed),
     )
+
+
+def _builds(found: Mapping[str, list[Binary]], packages: Iterable[str]) -> tuple[Binary, ...]:
+    return tuple(one for cp in sorted(packages) for one in found[cp])
 
 
 def _by_package(binaries: list[Binary]) -> dict[str, list[Binary]]:

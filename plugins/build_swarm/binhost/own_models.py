@@ -6,7 +6,7 @@ from attrs.validators import and_, ge, le, max_len
 from appliance.plugin import to_unix_s
 
 from .binhost import BinhostFigures
-from .models import Binary, Difference, Release
+from .models import Binary, Difference, Release, shown
 
 NOTES_CHARACTERS = 2000
 VERSION_CHARACTERS = 80
@@ -196,8 +196,8 @@ def difference_item(found: Difference) -> DifferenceItem:
     return DifferenceItem(
         before=found.before,
         after=found.after,
-        added=found.added,
-        removed=found.removed,
+        added=tuple(map(shown, found.added)),
+        removed=tuple(map(shown, found.removed)),
         changed=tuple(ChangedItem(package=one.cp, before=one.before, after=one.after) for one in found.changed),
         unchanged_count=found.unchanged,
     )

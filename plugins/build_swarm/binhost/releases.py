@@ -170,13 +170,14 @@ class Releases:
             )
         return max(found, key=lambda one: one.promoted_unix_us or 0)
 
-    async def archive(self, version: str) -> Release:
+    async def archive(self, version: str, *, even_current: bool = False) -> Release:
         """Put a release aside: it is kept and served, but nobody goes back to it unasked, and it is the first to go.
 
+        :param even_current: the current one too; clients get it until another is promoted.
         :raises Conflict: it is the current one.
         """
         async with self._working:
-            await self.store.archive(version, now_unix_us=self.now())
+            await self.store.archive(version, now_unix_us=self.now(), even_current=even_current)
             return self.store.release(version)
 
     async def delete(self, version: str) -> Release:

@@ -62,7 +62,9 @@ SET_CURRENT = """
 UPDATE build_swarm_release SET is_current = 1, archived_unix_us = NULL,
        promoted_unix_us = CASE WHEN :is_promotion THEN :now ELSE promoted_unix_us END
  WHERE version = :version"""
-ARCHIVE = "UPDATE build_swarm_release SET archived_unix_us = :now WHERE version = :version AND is_current = 0"
+ARCHIVE = """
+UPDATE build_swarm_release SET archived_unix_us = :now
+ WHERE version = :version AND (is_current = 0 OR :even_current)"""
 DELETE = "DELETE FROM build_swarm_release WHERE version = :version AND is_current = 0"
 
 
@@ -274,9 +276,10 @@ class BinhostStore:
 
         await self.database.write(write)
 
-    async def archive(self, version: str, *, now_unix_us: int) -> None:
-        """Put a release aside; raise `Conflict` for the current one."""
-        await self._unless_current(ARCHIVE, {"version": version, "now": now_unix_us}, "archived")
+    async def archive(self, version: str, *, now_unix_us: int, even_current: bool = False) -> None:
+        """Put a release aside; raise `Conflict` for the current one, unless that is meant too."""
+        values = {"version": version, "now": now_unix_us, "even_current": even_current}
+        await self._unless_current(ARCHIVE, values, "archived")
 
     async def delete(self, version: str) -> None:
         """Forget a release; raise `Conflict` for the current one."""

@@ -40,14 +40,18 @@ def read(decoder: msgspec.json.Decoder[ModelT], data: bytes) -> ModelT:
 
 
 class Reader:
-    """What `Endpoint.decode` wants, for one model."""
+    """What `Endpoint.decode` wants, for one model.
 
-    def __init__(self, model: type[Any]) -> None:
+    :param may_be_empty: whether no body at all is read as an object without fields, as clients send it.
+    """
+
+    def __init__(self, model: type[Any], *, may_be_empty: bool = False) -> None:
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(model)
+        self._may_be_empty = may_be_empty
 
     def __call__(self, data: bytes, head: Head) -> Any:
         """Return the body as the model; raise `BadInput`."""
-        return read(self._decoder, data)
+        return read(self._decoder, data or b"{}" if self._may_be_empty else data)
 
 
 def kept_object(raw: bytes, name: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 import pytest
 
 from appliance.plugin import BadInput
-from plugins.build_swarm.binhost.models import Binary, Changed, checked_version, difference
+from plugins.build_swarm.binhost.models import Binary, Changed, checked_version, difference, shown
 
 
 def binary(cpv: str, sha256: str, build_id: int | None = 1) -> Binary:
@@ -23,8 +23,8 @@ def test_difference_is_by_package_then_by_its_builds() -> None:
     new = [binary("a/same-1", "1"), binary("a/up-2", "5"), binary("a/new-1", "6"), binary("a/again-1", "7", 2)]
     found = difference("one", "two", old, new)
     assert (found.before, found.after) == ("one", "two")
-    assert found.added == ("a/new-1-1",)
-    assert found.removed == ("a/gone-1",)
+    assert tuple(map(shown, found.added)) == ("a/new-1-1",)
+    assert tuple(map(shown, found.removed)) == ("a/gone-1",)
     assert found.changed == (
         Changed(cp="a/again", before=("a/again-1-1",), after=("a/again-1-2",)),
         Changed(cp="a/up", before=("a/up-1-1",), after=("a/up-2-1",)),

@@ -274,14 +274,14 @@ async def test_older_clients_find_releases_as_they_know_them(appliance: RunningA
     assert ([one["version"] for one in listed["releases"]], listed["current"]) == (["v2", "v1"], "v2")
     for prefix in ("/admin/api", ADMIN):
         found = (await appliance.get(f"{prefix}/diff?from=v1&to=v2")).json
-        assert (found["added"], found["summary"]["added"], found["from"]) == ([f"{WORLD}-1"], 1, "v1")
+        assert (found["added"][0]["cpv"], found["summary"]["added"], found["from"]) == (WORLD, 1, "v1")
     assert (await appliance.get(f"{ADMIN}/diff?to=v2")).status == 400
     packages = (await appliance.get(f"{ADMIN}/v2/packages")).json
-    assert (packages["count"], packages["packages"][0]["package"]) == (2, f"{HELLO}-1")
+    assert (packages["count"], packages["packages"][0]["cpv"]) == (2, HELLO)
     back = (await appliance.post("/admin/api/rollback", {})).json
     assert (back["status"], back["from"], back["to"]) == ("ok", "v2", "v1")
     assert (await appliance.post(f"{ADMIN}/v2/archive")).json["release"]["status"] == "archived"
-    assert (await appliance.request("DELETE", f"{ADMIN}/v2")).json == {"status": "ok", "deleted": "v2"}
+    assert (await appliance.request("DELETE", f"{ADMIN}/v2")).json == {"status": "ok", "version": "v2", "deleted": "v2"}
     missing = await appliance.get(f"{ADMIN}/v2")
     assert (missing.status, sorted(missing.json)) == (404, ["error", "hint"])
     statistics = (await appliance.get("/api/v1/binhost-stats")).json
@@ -291,13 +291,91 @@ async def test_older_clients_find_releases_as_they_know_them(appliance: RunningA
     assert (await appliance.post("/admin/api/binhost/flip")).status == 410
 
 
+async def test_releases_and_packages_have_the_fields_that_the_older_admin_page_shows(
+    appliance: RunningAppliance,
+) -> None:
+    drone = await credential(appliance)
+    await put(appliance, HELLO, drone)
+    made = (await appliance.post(ADMIN, {"version": "v1"})).json
+    assert (made["package_count"], made["size_mb"]) == (1, round(len(gpkg(HELLO)) / 1e6, 1))
+    assert (await appliance.post(f"{ADMIN}/v1/promote")).json["previous"] is None
+    again = "app-test/hello-1.1-r1"
+    await put(appliance, again, drone)
+    await put(appliance, WORLD, drone)
+    await appliance.post(ADMIN, {"version": "v2", "promote": True})
+    found = (await appliance.get(f"{ADMIN}/v2/packages")).json["packages"]
+    assert [(one["category"], one["package"], one["version"]) for one in found] == [
+        ("app-test", "hello", "1.0-1"),
+        ("app-test", "hello", "1.1-r1-1"),
+        ("app-test", "world", "1.0-1"),
+    ]
+    there = (await appliance.get(f"{ADMIN}/diff?from=v1&to=v2")).json
+    assert [(one["category"], one["package"], one["version"]) for one in there["added"]] == [
+        ("app-test", "world", "1.0-1")
+    ]
+    assert there["changed"] == [
+        {
+            "category": "app-test",
+            "package": "hello",
+            "from_version": "1.0-1",
+            "to_version": "1.0-1, 1.1-r1-1",
+            "from": [f"{HELLO}-1"],
+            "to": [f"{HELLO}-1", f"{again}-1"],
+        }
+    ]
+    back = (await appliance.get(f"{ADMIN}/diff?from=v2&to=v1")).json
+    assert (back["added"], [one["package"] for one in back["removed"]]) == ([], ["world"])
+
+
+async def states(appliance: RunningAppliance) -> dict[str, tuple[str, str]]:
+    """Return the state of each release as the older page knows it, and as we do."""
+    return {one["version"]: (one["status"], one["state"]) for one in (await appliance.get(ADMIN)).json["releases"]}
+
+
+async def test_older_admin_page_can_promote_what_was_superseded_and_archive_what_is_current(
+    appliance: RunningAppliance,
+) -> None:
+    await put(appliance, HELLO, await credential(appliance))
+    for version in ("v1", "v2"):
+        await appliance.post(ADMIN, {"version": version, "promote": True})
+    assert await states(appliance) == {"v1": ("archived", "superseded"), "v2": ("active", "current")}
+    assert (await appliance.post(f"{RELEASES}/v2/archive")).status == 409
+    assert (await appliance.post(f"{ADMIN}/v2/archive")).json["release"]["status"] == "archived"
+    assert await states(appliance) == {"v1": ("archived", "superseded"), "v2": ("archived", "current")}
+    # Clients get it until there is another.
+    assert (await appliance.get(f"{BINHOST}/current/{path_of(HELLO)}")).body == gpkg(HELLO)
+    assert (await appliance.request("DELETE", f"{ADMIN}/v2")).status == 409
+    assert (await appliance.post(f"{ADMIN}/v1/promote")).json["previous"] == "v2"
+    assert await states(appliance) == {"v1": ("active", "current"), "v2": ("archived", "archived")}
+    assert (await appliance.post(f"{ADMIN}/v2/promote")).status == 200
+    assert (await states(appliance))["v2"] == ("active", "current")
+
+
+@pytest.mark.parametrize("path", [f"{ADMIN}/rollback", "/admin/api/rollback"])
+async def test_rollback_without_a_body_goes_to_the_release_before(appliance: RunningAppliance, path: str) -> None:
+    await put(appliance, HELLO, await credential(appliance))
+    for version in ("v1", "v2"):
+        await appliance.post(ADMIN, {"version": version, "promote": True})
+    done = await appliance.request("POST", path, headers={"Content-Type": "application/json"})
+    assert (done.status, done.json["version"], done.json["from"]) == (200, "v1", "v2")
+    refused = await appliance.request("POST", path, body=b"{", headers={"Content-Type": "application/json"})
+    assert refused.status == 400
+
+
+async def test_migration_without_a_body_takes_the_folder_of_portage(appliance: RunningAppliance) -> None:
+    done = await appliance.request("POST", f"{ADMIN}/migrate", headers={"Content-Type": "application/json"})
+    # Where this host is no Gentoo there is none: what is said names it.
+    assert done.status < 300 or "/var/cache/binpkgs" in done.json["error"]
+
+
 async def test_older_binary_host_is_migrated(appliance: RunningAppliance, tmp_path: Path) -> None:
     file = tmp_path / "pkgdir" / path_of(HELLO)
     file.parent.mkdir(parents=True)
     file.write_bytes(gpkg(HELLO))
     (tmp_path / "pkgdir/app-test/bad-1.gpkg.tar").write_bytes(b"junk")
     done = (await appliance.post(f"{ADMIN}/migrate", {"path": str(tmp_path / "pkgdir"), "version": "old"})).json
-    assert (done["migrated"], done["skipped"], done["release"]["package_count"]) == (1, 1, 1)
+    assert (done["migrated"], done["skipped"], done["package_count"]) == (1, 1, 1)
+    assert done["release"]["notes"] == f"migrated from {tmp_path / 'pkgdir'}"
     assert done["errors"][0]["path"] == "app-test/bad-1.gpkg.tar"
     assert (await appliance.get(f"{BINHOST}/releases/old/{path_of(HELLO)}")).body == gpkg(HELLO)
 
