@@ -4,6 +4,8 @@ from typing import Any, Final
 
 from appliance.plugin import Answer, ApplianceError, Head, NotAuthenticated
 
+from .plain import plain
+
 NOT_AUTHENTICATED: Final = "Admin authentication required"
 KEY_HINT: Final = "send the key as X-Admin-Key (appliance token create admin-key makes one)"
 _HINTS: Final = {404: "the endpoints are listed at /docs", 503: "try again in a moment"}
@@ -15,9 +17,9 @@ def render_error(error: ApplianceError, head: Head) -> Answer:
         model: dict[str, Any] = {"error": NOT_AUTHENTICATED, "hint": _key_hint(error)}
     else:
         words = error.message.removeprefix("$.")
-        model = {"error": words, "hint": error.hint or _HINTS.get(error.status, "see /docs")}
+        model = {"error": plain(words), "hint": plain(error.hint) or _HINTS.get(error.status, "see /docs")}
     if error.field:
-        model["field"] = error.field.removeprefix("$.")
+        model["field"] = plain(error.field.removeprefix("$."))
     return Answer(model=model, status=error.status, headers=error.headers)
 
 
