@@ -573,6 +573,20 @@ def test_bootstrap_script_names_this_server_and_the_file_that_it_gives(swarm: Sw
     swarm.refused("GET", "/api/v1/provision/bootstrap?name=a;b", status=400)
 
 
+def test_bootstrap_script_is_a_json_string_for_whoever_takes_json_alone(swarm: Swarm) -> None:
+    script = swarm.send("GET", "/api/v1/provision/bootstrap?name=drone-7").text
+    for accept, is_json in (
+        ("application/json", True),  # the command line's: it reads every answer as JSON, and prints a string as it is
+        ("*/*", False),
+        ("application/json, */*", False),
+        ("text/plain", False),
+    ):
+        answer = swarm.send("GET", "/api/v1/provision/bootstrap?name=drone-7", headers={"Accept": accept})
+        assert answer.headers["content-type"].startswith("application/json" if is_json else "text/plain")
+        assert "accept" in answer.headers["vary"].lower()
+        assert (answer.json() if is_json else answer.text) == script
+
+
 def test_approved_host_is_provisioned_with_a_credential_of_its_own(swarm: Swarm, tmp_path: Path) -> None:
     with running_sshd(tmp_path / "sshd") as sshd:
         sshd.authorize(swarm.read("/api/appliance/swarm/approvals")["public_key"])
@@ -596,19 +610,20 @@ def test_approved_host_is_provisioned_with_a_credential_of_its_own(swarm: Swarm,
         # What an earlier provisioning gave counts no more.
         assert [each.status_code for each in statuses] == [401, 401, 200]
         sshd.stub("sh", f'cat > "{tmp_path}/script"; echo "there is no emerge here" >&2; exit 1')
-        words = swarm.refused("POST", "/api/v1/provision/drone", {"name": drone.name}, status=409)
-        assert "there is no emerge here" in words
+        said = swarm.post("/api/v1/provision/drone", {"name": drone.name})
+        assert said["status"] == "ssh_failed"
+        assert "there is no emerge here" in said["error"]
         failed = (tmp_path / "script").read_text().split("\n", 1)[0].removeprefix("SWARM_TOKEN=")
         for secret, status in ((failed, 401), (secrets[-1], 200)):
             headers = STRANGER | {"Authorization": f"Bearer {secret}"}
             assert swarm.send("GET", f"/api/v1/work?id={drone.id}", headers=headers).status_code == status
-        swarm.refused("POST", "/api/v1/provision/drone", {"name": drone.name, "ip": "10.0.0.9"}, status=409)
+        said = swarm.post("/api/v1/provision/drone", {"name": drone.name, "ip": "10.0.0.9"})
+        assert said["status"] == "ssh_failed"
+        assert "is approved at 127.0.0.1, not at 10.0.0.9" in said["error"]
         swarm.post(f"/api/appliance/swarm/drones/{drone.name}/unapprove")
-    for body, status in (
-        ({"name": drone.name}, 409),
-        ({"ip": "10.0.0.9"}, 409),
-        ({"ip": "drone; reboot"}, 400),
-        ({"name": "-x"}, 400),
-        ({}, 400),
-    ):
-        swarm.refused("POST", "/api/v1/provision/drone", body, status=status)
+    for body in ({"name": drone.name}, {"ip": "10.0.0.9"}):
+        said = swarm.post("/api/v1/provision/drone", body)
+        assert said["status"] == "ssh_failed"
+        assert "appliance swarm approve" in said["error"]
+    for wrong in ({"ip": "drone; reboot"}, {"name": "-x"}, {}):
+        swarm.refused("POST", "/api/v1/provision/drone", wrong, status=400)
