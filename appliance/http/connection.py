@@ -208,7 +208,7 @@ class Connection:
             (b"connection", b"close"),
         ]
         head = b"".join(b"%b: %b\r\n" % header for header in headers)
-        await self._write(b"HTTP/1.1 400 \r\n" + head + b"\r\n" + USE_HTTPS)
+        await self._write(b"HTTP/1.1 400 Bad Request\r\n" + head + b"\r\n" + USE_HTTPS)
         await self._end()
         dropped = 0
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError), self.scope:

@@ -9,7 +9,7 @@ from hypercorn.events import Closed, RawData
 from hypercorn.protocol.events import Body, EndBody, StreamClosed
 
 from appliance.http.answers import Reply
-from appliance.http.hardened import HardenedH11, date_headers
+from appliance.http.hardened import REASONS, HardenedH11, date_headers
 from appliance.http.pipeline import Exchange, head_of, log, too_large
 
 _NO_BODY_STATUS = frozenset({204, 304})
@@ -141,7 +141,7 @@ class DirectStream:
 
 
 def _response(status: int, headers: tuple[tuple[bytes, bytes], ...]) -> h11.Response:
-    return h11.Response(status_code=status, headers=list(headers))
+    return h11.Response(status_code=status, headers=list(headers), reason=REASONS.get(status, b""))
 
 
 # h11 looks through every header each time an event is made, and most answers of one second have the same head.

@@ -15,7 +15,7 @@ from hypercorn.events import Closed, Event, RawData
 
 from appliance.http.answers import Reply
 from appliance.http.direct import DirectH11
-from appliance.http.hardened import date_headers
+from appliance.http.hardened import REASONS, date_headers
 from appliance.http.paths import split_target
 from appliance.http.pipeline import Exchange, head_of
 
@@ -29,7 +29,7 @@ _HEAD = re.compile(
 _HEADERS = re.compile(rb"([^:\r\n]+):[ \t]*([^\r\n]*)\r\n")
 _NOT_PLAIN = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"http2-settings", b"te", b"trailer"})
 _NO_BODY_STATUS = frozenset({204, 304})
-_STATUS_LINES = {status: b"HTTP/1.1 %d \r\n" % status for status in range(200, 600)}
+_STATUS_LINES = {status: b"HTTP/1.1 %d %b\r\n" % (status, REASONS.get(status, b"")) for status in range(200, 600)}
 
 
 @define(eq=False)

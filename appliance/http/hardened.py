@@ -6,6 +6,7 @@ looks open and is dead.
 """
 
 import time
+from http import HTTPStatus
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 from wsgiref.handlers import format_date_time
@@ -28,6 +29,10 @@ from appliance.http.routing import Match
 
 if TYPE_CHECKING:
     from appliance.http.connection import Connection
+
+
+REASONS = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
+"""What stands behind the status on the first line: many programs show that line to people, and nothing else."""
 
 
 class BadHandshake(BadInput):
@@ -196,7 +201,7 @@ class HardenedH11(H11Protocol):
         send = self.connection.send
         ending = [*headers, *date_headers(), (b"connection", b"close")]
         try:
-            data = send(h11.Response(status_code=status, headers=ending)) or b""
+            data = send(h11.Response(status_code=status, headers=ending, reason=REASONS.get(status, b""))) or b""
             data += (send(h11.Data(data=body)) or b"") + (send(h11.EndOfMessage()) or b"")
         except h11.LocalProtocolError:
             data = b""
@@ -209,7 +214,8 @@ class HardenedH11(H11Protocol):
             headers = list(chain(event.headers, date_headers()))
             if self._is_last():
                 headers.append((b"connection", b"close"))
-            self._head = self._framed(h11.Response(headers=headers, status_code=event.status_code))
+            reason = REASONS.get(event.status_code, b"")
+            self._head = self._framed(h11.Response(headers=headers, status_code=event.status_code, reason=reason))
         elif kind is Response:
             headers = [*event.headers, *date_headers()]
             data = self._framed(h11.InformationalResponse(headers=headers, status_code=event.status_code))
