@@ -217,6 +217,27 @@ def test_operator_may_do_what_an_admin_may(logged_in: Page, site: Served, drone:
     said(page, f"{drone.name} gets nothing more")
 
 
+def in_trouble(route: Route) -> None:
+    """Answer with drones to which self-healing has done something."""
+    answer = route.fetch()
+    body = answer.json()
+    body["items"] = [each | {"escalation": HEALING} for each in body["items"]]
+    route.fulfill(response=answer, body=json.dumps(body))
+
+
+def test_what_self_healing_has_done_is_told_and_forgotten_on_demand(
+    logged_in: Page, site: Served, drone: Drone
+) -> None:
+    logged_in.route(re.compile(r"/api/appliance/swarm/drones\?"), in_trouble)
+    open_page(logged_in, site, "/drones")
+    card = card_of(logged_in, drone.name)
+    expect(card).to_contain_text("Self-healing is at level 2: its service was killed and started, 3 times")
+    card.get_by_role("button", name=f"Reset level of {drone.name}").click()
+    said(logged_in, f"Nothing is noted against {drone.name} any more.")
+    logged_in.unroute_all()
+    expect(card.get_by_role("button", name=f"Reset level of {drone.name}")).to_be_hidden()
+
+
 def test_card_on_the_overview_tells_what_is_built(logged_in: Page, site: Served, drone: Drone) -> None:
     queued(site, atom(), atom(), session_name="carded")
     drone.begin()
