@@ -7,7 +7,7 @@ import msgspec
 from attrs import field, frozen
 from attrs.validators import max_len
 
-from appliance.plugin import BadInput, Call, Gone, Role
+from appliance.plugin import BadInput, Call, Gone, NotFound, Role
 
 from ..state import SwarmState
 from ..surfaces import KEYED, READERS, admin, public
@@ -68,7 +68,11 @@ async def create(call: Call[NewRelease]) -> dict[str, Any]:
 
 
 async def diff(call: Call[None]) -> dict[str, Any]:
-    """Say what sets the release ``from`` apart from the release ``to``; without ``to``: from the current one."""
+    """Say what sets the release ``from`` apart from the release ``to``; without ``to``: from the current one.
+
+    Where there is no such release the ``error`` says so in an answer of status 200: the older command line shows no
+    other.
+    """
     state: SwarmState = call.state
     said = parse_qs(call.head.raw_query.decode("latin-1"), max_num_fields=50)
     current = state.binhost.store.current()
@@ -76,7 +80,10 @@ async def diff(call: Call[None]) -> dict[str, Any]:
     after = after or ("" if current is None else current.version)
     if not before or not after:
         raise BadInput("two releases are needed", field="from", hint="such as ?from=2026.02.11&to=2026.02.12")
-    return wire.difference(await state.binhost.releases.compare(before, after))
+    try:
+        return wire.difference(await state.binhost.releases.compare(before, after))
+    except NotFound as missing:
+        return {"status": "error", "error": missing.message, "hint": missing.hint}
 
 
 async def rollback(call: Call[Rollback]) -> dict[str, Any]:

@@ -30,6 +30,7 @@ def release(found: Release) -> dict[str, Any]:
         "package_count": found.packages,
         "size_mb": size_mb(found),
         "size_bytes": found.size_bytes,
+        "path": path(found),
         "notes": found.notes,
         "created_by": found.created_by,
         "created_at": seconds(found.created_unix_us),
@@ -45,9 +46,15 @@ def done(found: Release, **more: Any) -> dict[str, Any]:
         "version": found.version,
         "package_count": found.packages,
         "size_mb": size_mb(found),
+        "path": path(found),
         "release": release(found),
         **more,
     }
+
+
+def path(found: Release) -> str:
+    """Return where Portage finds a release on this server; the older one names a folder of its disk."""
+    return f"/api/appliance/binhost/releases/{found.version}"
 
 
 def size_mb(found: Release) -> float:

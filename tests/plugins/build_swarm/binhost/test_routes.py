@@ -265,6 +265,8 @@ async def test_older_clients_find_releases_as_they_know_them(appliance: RunningA
     await put(appliance, HELLO, await credential(appliance))
     made = await appliance.post(ADMIN, {"name": "v1", "notes": "first"})
     assert (made.status, made.json["status"], made.json["version"]) == (201, "ok", "v1")
+    assert made.json["path"] == (await appliance.get(f"{ADMIN}/v1")).json["path"] == f"{BINHOST}/releases/v1"
+    assert (await appliance.get(f"{made.json['path']}/Packages")).status == 200
     assert made.json["release"]["status"] == "staging"
     assert (await appliance.post(ADMIN, {"version": "../x"})).status == 400
     assert (await appliance.post(f"{ADMIN}/v1/promote")).json["release"]["status"] == "active"
@@ -276,6 +278,9 @@ async def test_older_clients_find_releases_as_they_know_them(appliance: RunningA
         found = (await appliance.get(f"{prefix}/diff?from=v1&to=v2")).json
         assert (found["added"][0]["cpv"], found["summary"]["added"], found["from"]) == (WORLD, 1, "v1")
     assert (await appliance.get(f"{ADMIN}/diff?to=v2")).status == 400
+    unknown = await appliance.get(f"{ADMIN}/diff?from=v1&to=v9")
+    # The command line shows the error of such an answer; of a 404 it says that there is no server.
+    assert (unknown.status, unknown.json["status"], unknown.json["error"]) == (200, "error", "no release 'v9'")
     packages = (await appliance.get(f"{ADMIN}/v2/packages")).json
     assert (packages["count"], packages["packages"][0]["cpv"]) == (2, HELLO)
     back = (await appliance.post("/admin/api/rollback", {})).json
