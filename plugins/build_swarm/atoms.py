@@ -1,7 +1,7 @@
 """Package atoms as drones and clients write them, and the one form in which the queue keeps them.
 
-The syntax is that of Gentoo's Package Manager Specification (3.1 names, 3.2 versions, 8.3 dependencies): an optional
-operator, category/name, an optional version, and an optional slot, repository and list of USE flags.
+The syntax is that of Gentoo's Package Manager Specification (3.1 names and slots, 3.2 versions, 8.3 dependencies): an
+optional operator, category/name, an optional version, and an optional slot, repository and list of USE flags.
 """
 
 import re
@@ -12,12 +12,13 @@ from appliance.plugin import BadInput
 
 ATOM_MAX_CHARS: Final = 255
 _VERSION: Final = r"\d+(?:\.\d+)*[a-z]?(?:_(?:alpha|beta|pre|rc|p)\d*)*(?:-r\d+)?\*?"
+_SLOT: Final = r"[A-Za-z0-9_][A-Za-z0-9+_.-]*"
 _ATOM: Final = re.compile(
     r"(?P<operator>[<>]=?|=|~)?"
     r"(?P<category>[A-Za-z0-9_][A-Za-z0-9+_.-]*)/"
     r"(?P<name>[A-Za-z0-9_][A-Za-z0-9+_-]*?)"
     rf"(?:-(?P<version>{_VERSION}))?"
-    r"(?P<slot>:[A-Za-z0-9_*=][A-Za-z0-9+_./=*-]*)?"
+    rf"(?P<slot>:(?:[*=]|{_SLOT}(?:/{_SLOT})?=?))?"
     r"(?P<repository>::[A-Za-z0-9_][A-Za-z0-9_-]*)?"
     r"(?P<use>\[[A-Za-z0-9+_@,!?=()-]*\])?",
     re.ASCII,

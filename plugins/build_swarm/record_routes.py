@@ -25,6 +25,8 @@ TIMES_FROM: Final = 1_000_000_000
 """A ``since`` from here on is a Unix time, below it an id; as in /events."""
 TIME_MAX: Final = 253_402_300_799
 """The last second of the year 9999."""
+PAGE_TYPES: Final = {"heartbeat": ("register", ""), "completion": ("complete", ""), "delegation": ("work_request", "/")}
+"""Words of the documented admin page that no entry has: the type that is meant, and what the package must hold."""
 _WORD: Final[Any] = max_len(255)
 _TIME: Final = optional(and_(ge(0), le(TIME_MAX)))
 
@@ -36,6 +38,7 @@ class EntriesQuery:
     since: float | None = field(default=None, validator=_TIME)
     """A Unix time, or (below 1e9) the id of the last entry that the caller has; without it the newest are given."""
     type: str = field(default="", validator=_WORD)
+    """As entries say it, or as the documented admin page does."""
     drone: str = field(default="", validator=_WORD)
     """Id or name."""
     package: str = field(default="", validator=_WORD)
@@ -52,13 +55,14 @@ async def protocol(call: Call[None]) -> dict[str, Any]:
     query: EntriesQuery = call.query
     since = query.since or 0.0
     is_time = since >= TIMES_FROM
+    msg_type, package = PAGE_TYPES.get(query.type, (query.type, ""))
     found = await state.records.protocol.entries(
         Filter(
             after_id=0 if is_time else math.floor(since),
             since_unix_us=round(since * SECOND_US) if is_time else 0,
-            msg_type=query.type,
+            msg_type=msg_type,
             drone=query.drone,
-            package=query.package,
+            package=query.package or package,
             min_latency_ms=query.min_latency,
             limit=min(query.limit, ENTRIES_MAX),
         )

@@ -26,6 +26,9 @@ from plugins.build_swarm import atoms
         ("app-misc/foo-2-bar", "app-misc/foo-2-bar"),
         ("dev-qt/qtbase[ssl,-gui]", "dev-qt/qtbase[ssl,-gui]"),
         ("app-misc/foo::guru", "app-misc/foo::guru"),
+        ("dev-libs/icu:0/74.2=", "dev-libs/icu:0/74.2="),
+        ("dev-libs/icu:=", "dev-libs/icu:="),
+        ("dev-libs/icu:*", "dev-libs/icu:*"),
     ],
 )
 def test_atom_is_kept_with_an_operator_when_it_has_a_version_and_without_when_it_has_none(text: str, kept: str) -> None:
@@ -37,6 +40,8 @@ def test_atom_is_kept_with_an_operator_when_it_has_a_version_and_without_when_it
     [
         *("", "openssl", "-rf/x", "--ask", "a/b/c", "a/../b", "dev-libs/", "/openssl", ">=dev-libs/openssl", "a b/c"),
         *("dev-libs/open\0ssl", "dev-libs/" + "x" * 300, "$(reboot)/x", "dev-libs/x;reboot", "a/b\nc"),
+        # A slot that a page would read as an attribute with a value.
+        *("<svg/x-1:0/onload=foo", "a/b:0/1/2", "a/b:0=1", "a/b:*=", "a/b:/1"),
     ],
 )
 def test_what_is_no_atom_is_refused_with_a_hint(text: str) -> None:

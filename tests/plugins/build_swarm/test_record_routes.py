@@ -57,6 +57,21 @@ async def test_what_is_asked_and_answered_is_listed_filtered_and_shown(tmp_path:
         assert not any(each["msg_type"] is None for each in later["entries"])
 
 
+async def test_entries_are_found_by_the_words_of_the_older_admin_page(tmp_path: Path) -> None:
+    async with swarm(tmp_path) as one:
+        package = atom()
+        drone = await one.drone("drone-01")
+        await one.queue(package)
+        await drone.build(package)
+        await drone.work()
+        await entries(one, "type=work_request", 2)
+        for word, kind in (("heartbeat", "register"), ("delegation", "work_request"), ("completion", "complete")):
+            assert {each["msg_type"] for each in await entries(one, f"type={word}")} == {kind}
+        given = await entries(one, "type=delegation")
+        assert {each["package"] for each in given} == {package}
+        assert await entries(one, "type=delegation&package=no-such", 0) == []
+
+
 async def test_no_tag_of_a_stranger_reaches_a_page_that_trusts_texts(tmp_path: Path) -> None:
     async with swarm(tmp_path) as one:
         tag = "<img src=x onerror=alert(1)>"
