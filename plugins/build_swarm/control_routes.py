@@ -81,7 +81,7 @@ async def control(call: Call[requests.Control]) -> dict[str, Any]:
         answer["package"] = normalised(body.package)
         if body.action in SINGLE and not found.affected:
             answer["status"] = "no_change"
-    return answer
+    return answer | {"ok": answer["status"] == "ok"}  # the public page shows what has changed only after this
 
 
 @public.post("/api/v1/nodes/{name}/pause", caller=KEYED, role=Role.OPERATOR)

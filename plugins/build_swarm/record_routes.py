@@ -67,7 +67,8 @@ async def protocol(call: Call[None]) -> dict[str, Any]:
             limit=min(query.limit, ENTRIES_MAX),
         )
     )
-    return {"entries": [_entry(each) for each in found]}
+    listed = [_entry(each) for each in found]
+    return {"entries": listed, "history": listed}  # the second is what the public page reads
 
 
 @frozen

@@ -13,10 +13,10 @@ from attrs import define, field
 from appliance.plugin import Now
 
 from .models import VERSION
-from .states import Drone, Package, PackageState
+from .states import Drone, Package, PackageState, Session
 from .swarm import Swarm
 from .wire import nodes, records
-from .wire.moments import seconds
+from .wire.moments import SECOND_US, seconds
 
 KEPT_US: Final = 100_000
 NEEDED_SHOWN: Final = 10
@@ -109,11 +109,19 @@ class Views:
             "failed": found.failed,
             "total": found.needed + found.delegated + found.received + found.blocked + found.failed,
             "paused": found.paused,
-            "session": None if found.session is None else records.session(found.session),
+            "session": None if found.session is None else self._session(found.session, found.eta_s),
             "timing": records.timing(found.timing),
             "eta_s": None if found.eta_s is None else round(found.eta_s, 1),
             "packages": self._named_packages(),
             "drone_health": {drone.name: nodes.health(drone) for drone in drones if nodes.is_in_trouble(drone)},
+        }
+
+    def _session(self, session: Session, eta_s: float | None) -> dict[str, Any]:
+        """Return the active session, with what the public page shows of it: seconds since its start, and to its end."""
+        elapsed_s = max(0.0, (self.now() - session.started_unix_us) / SECOND_US)
+        return records.session(session) | {
+            "elapsed": round(elapsed_s, 1),
+            "eta": None if eta_s is None else round(eta_s, 1),
         }
 
     def _named_packages(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Drones as clients are shown them; each is the document's fields with those of the upstream server."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -53,9 +53,9 @@ def node_head(drone: Drone) -> bytes:
         "version": plain(drone.version),
         "cpu_percent": _number(drone, "cpu_percent"),
         "ram_percent": _number(drone, "ram_percent"),
-        "current_task": plain(drone.current_task) or None,
-        "capabilities": plain_values(drone.capabilities),
-        "metrics": plain_values(drone.metrics),
+        "current_task": _task(drone),
+        "capabilities": _told(drone.capabilities),
+        "metrics": _told(drone.metrics),
         "assigned_packages": drone.assigned_atoms,
         "builds_completed": drone.builds_completed,
         "builds_failed": drone.builds_failed,
@@ -73,10 +73,10 @@ def short_head(drone: Drone) -> bytes:
         "status": drone.status,
         "cores": drone.cores,
         "paused": drone.paused,
-        "current_task": plain(drone.current_task) or None,
+        "current_task": _task(drone),
         "assigned_packages": drone.assigned_atoms,
-        "capabilities": plain_values(drone.capabilities),
-        "metrics": plain_values(drone.metrics),
+        "capabilities": _told(drone.capabilities),
+        "metrics": _told(drone.metrics),
         "last_seen": seconds(drone.last_seen_unix_us),
     }
     return b'%b:%b,"build_progress":' % (_encode(drone.name), _encode(model)[:-1])
@@ -95,6 +95,16 @@ def health(drone: Drone) -> dict[str, Any]:
 def is_in_trouble(drone: Drone) -> bool:
     """Whether `health` is worth showing."""
     return bool(drone.failures_in_row or drone.upload_failures or drone.grounded_until_unix_us is not None)
+
+
+def _task(drone: Drone) -> str | None:
+    """Return what a drone works on; nothing once it is offline: what it held is free, or built by another."""
+    return (plain(drone.current_task) or None) if drone.is_online else None
+
+
+def _told(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a drone says of itself without what it says nothing of: programs format these as numbers."""
+    return {name: value for name, value in plain_values(values).items() if value is not None}
 
 
 def _number(drone: Drone, name: str) -> float:

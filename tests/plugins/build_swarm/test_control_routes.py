@@ -28,11 +28,12 @@ async def test_actions_answer_the_union_of_both_words(tmp_path: Path) -> None:
         package = atom()
         await one.queue(package)
         paused = await one.control("pause")
-        assert (paused["status"], paused["action"], paused["state"]) == ("ok", "pause", "paused")
+        assert (paused["status"], paused["ok"], paused["action"], paused["state"]) == ("ok", True, "pause", "paused")
         assert (await one.control("resume"))["state"] == "active"
         blocked = await one.control("block", package=package.removeprefix("="))
         assert (blocked["status"], blocked["package"]) == ("ok", package)
-        assert (await one.control("block", package=package))["status"] == "no_change"
+        again = await one.control("block", package=package)
+        assert (again["status"], again["ok"]) == ("no_change", False)
         assert (await one.control("unblock"))["unblocked"] == 1
         assert (await one.control("reset"))["state"] == "reset"
         assert await one.refused("POST", "/api/v1/control", {"action": "fly"}, status=400)

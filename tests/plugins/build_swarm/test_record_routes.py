@@ -49,6 +49,7 @@ async def test_what_is_asked_and_answered_is_listed_filtered_and_shown(tmp_path:
         assert "wrong-key" not in whole
         later = await one.read(f"/api/v1/protocol?since={found[0]['id']}")
         assert all(each["id"] > found[0]["id"] for each in later["entries"])
+        assert later["history"] == later["entries"]  # as the public page calls it
         stats = await one.read("/api/v1/protocol/stats")
         assert stats["total"] == sum(each["count"] for each in stats["by_type"])
         assert set(stats["by_type"][0]) == {"msg_type", "count", "avg_latency", "max_latency"}

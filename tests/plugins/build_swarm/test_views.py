@@ -67,6 +67,37 @@ async def test_progress_goes_on_with_time_though_nothing_changes(bench: Bench, v
     assert json.loads(views.status())["drones"]["a"]["build_progress"][0]["elapsed_s"] == 30.5
 
 
+async def test_active_session_is_shown_with_the_seconds_since_its_start_and_to_its_end(
+    bench: Bench, views: Views
+) -> None:
+    await bench.beat("a")
+    await bench.queue("x", "y")
+    await bench.given("a")
+    bench.advance(40)
+    await bench.beat("a", task=atom("x"))
+    await bench.report("a", "x", duration_s=40)
+    status = json.loads(views.status())
+    assert status["session"]["elapsed"] == 40
+    assert status["session"]["eta"] == status["eta_s"] > 0
+    bench.advance(1.5)
+    assert json.loads(views.status())["session"]["elapsed"] == 41.5
+
+
+async def test_drone_that_is_offline_works_on_nothing(bench: Bench, views: Views) -> None:
+    await bench.beat("a", task=atom("x"))
+    assert nodes(views)["a"]["current_task"] == atom("x")
+    await bench.pass_time(61)
+    assert (nodes(views)["a"]["status"], nodes(views)["a"]["current_task"]) == ("offline", None)
+    assert json.loads(views.status())["drones"]["a"]["current_task"] is None
+
+
+async def test_what_a_drone_says_nothing_of_is_not_shown(bench: Bench, views: Views) -> None:
+    # The monitor of the command line formats these as numbers, and ends at the first that is null.
+    await bench.beat("a", metrics={"cpu_percent": None, "load_1m": 0.5}, capabilities={"cores": None, "ram_gb": 4})
+    for shown in (nodes(views)["a"], json.loads(views.status())["drones"]["a"]):
+        assert (shown["metrics"], shown["capabilities"]) == ({"load_1m": 0.5}, {"ram_gb": 4})
+
+
 async def test_drone_that_is_deleted_is_in_no_answer_and_in_no_memory(bench: Bench, views: Views) -> None:
     for name in ("a", "b"):
         await bench.beat(name)
