@@ -20,6 +20,7 @@ from .wire.plain import plain_values
 
 CONFIG: Final = "/admin/api/drone-config/{name}"
 DRONE: Final = "/admin/api/drone/{name}"
+WAY_IN: Final = ("ssh_user", "ssh_port")
 
 
 @admin.get("/admin/api/drone-configs", caller=KEYED)
@@ -68,7 +69,11 @@ async def set_config(call: Call[Fields]) -> dict[str, Any]:
     name = _name(call)
     given = {field: value for field in DEFAULTS if (value := getattr(call.body, field)) is not UNSET}
     fields = drone_config.read(given)
-    _check_way_in(fields, state.approvals.find(name))
+    approval = state.approvals.find(name)
+    if approval is not None and state.drone_configs.find(name) is None:
+        # The page begins every configuration with the defaults, which nobody has asked for.
+        fields = {field: value for field, value in fields.items() if field not in WAY_IN or value != DEFAULTS[field]}
+    _check_way_in(fields, approval)
     return _shown(state, await state.drone_configs.set(name, fields))
 
 

@@ -176,6 +176,16 @@ async def test_drone_that_nobody_has_approved_is_not_entered(tmp_path: Path, met
         assert (reply.status, reply.json["hint"]) == (409, "appliance swarm approve drone-01")
 
 
+async def test_configuration_of_an_approved_drone_begins_with_the_defaults_of_the_page(tmp_path: Path) -> None:
+    async with farmed(tmp_path) as one:
+        config = "/admin/api/drone-config/drone-01"
+        begun = {"ssh_user": "root", "ssh_port": 22, "locked": 1}
+        assert (await one.swarm.send("POST", config, begun)).status == 200
+        assert (await one.swarm.read(config))["ssh_port"] == one.sshd.port
+        # From then on what is sent is what is meant.
+        assert (await one.swarm.send("POST", config, begun)).status == 409
+
+
 async def test_way_into_an_approved_drone_is_the_approved_one(tmp_path: Path) -> None:
     async with farmed(tmp_path) as farm:
         config = "/admin/api/drone-config/drone-01"
