@@ -11,11 +11,16 @@ def who(caller: Caller) -> str:
 
 
 def check_may_be(caller: Caller, name: str, known: Drone | None) -> None:
-    """Raise `Forbidden` for a drone's credential that is bound to another name.
+    """Raise `Forbidden` for a drone's credential that is bound to another name, or none where the drone has one.
 
     :param name: what the request says the drone is called.
     :param known: the drone that is known by the id or name of the request, which may be called otherwise.
     """
+    if caller.kind is Kind.OPEN and known is not None and known.is_proven:
+        raise Forbidden(
+            f"drone {known.name} has a credential of its own, and nobody is this drone without",
+            hint="send its credential; a drone that is deleted can begin anew without one",
+        )
     if caller.kind is not Kind.DRONE:
         return
     if name == caller.subject and (known is None or known.name == caller.subject):

@@ -11,7 +11,7 @@ from .estimates import History
 from .fleet import Fleet, take_from
 from .queue_settings import QueueSettings
 from .rules import MINUTE_US, Moment, blocked_state, blocking, is_grounded, slots
-from .states import Build, Drone, DroneKind, Package, Session, SessionStatus
+from .states import Build, Drone, Package, Session, SessionStatus
 
 SOME: Final = 20
 """How many atoms an event lists."""
@@ -88,9 +88,7 @@ class Desk:
         drone = self.take_off(package)
         if drone is not None and reason:
             take_from(drone, package.atom, reason)
-        # A sweeper's package was blocked before, and is again.
-        is_swept = drone is not None and drone.kind is DroneKind.SWEEPER
-        self.book.move(package, BLOCKED if is_swept else NEEDED, avoid=avoid)
+        self.book.move(package, BLOCKED if package.is_swept else NEEDED, avoid=avoid)
         return drone
 
     def free_all(self, drone: Drone, *, reason: str, avoid: bool = False, is_lost: bool = False) -> list[Package]:
@@ -108,7 +106,7 @@ class Desk:
     def failed(self, package: Package, drone: Drone, outcome: str, at: Moment) -> None:
         """Move a package on that has just failed: to be tried again, blocked, or failed for good."""
         why = blocking(package, outcome, self.settings)
-        if not why and drone.kind is DroneKind.SWEEPER:
+        if not why and package.is_swept:
             why = "Failed on a sweeper"
         if not why:
             self.book.move(package, NEEDED, avoid=drone.drone_id)
@@ -200,6 +198,7 @@ class Desk:
         package.failed_drones = tuple(each for each in package.failed_drones if each != drone.drone_id)
         is_wronged = package.state is BLOCKED and not blocking(package, "", self.settings)
         if is_wronged:
+            package.blocked_unix_us = None
             self.book.move(package, NEEDED)
         else:
             self.book.save(package)

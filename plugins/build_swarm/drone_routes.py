@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from appliance.plugin import BadInput, Call, Head
+from appliance.plugin import BadInput, Call, Head, Kind
 
 from . import callers
 from .atoms import normalised
@@ -51,7 +51,7 @@ async def register(call: Call[requests.Register]) -> msgspec.Raw | dict[str, str
     body = call.body
     if body.type == ORCHESTRATORS:
         return {"status": "ignored", "message": "this server is the orchestrator, and knows no others"}
-    beat = _heartbeat(body, call.head)
+    beat = _heartbeat(body, call.head, is_proven=call.caller.kind is Kind.DRONE)
     callers.check_may_be(call.caller, beat.name, state.swarm.find_drone(beat.drone_id))
     found = await state.swarm.register(beat)
     more = b""
@@ -64,7 +64,7 @@ async def register(call: Call[requests.Register]) -> msgspec.Raw | dict[str, str
     return msgspec.Raw(state.way_in.introduction(call.head) + paused + more + b"}")
 
 
-def _heartbeat(body: requests.Register, head: Head) -> Heartbeat:
+def _heartbeat(body: requests.Register, head: Head, *, is_proven: bool) -> Heartbeat:
     drone_id = name_of(body.id or body.node_name, "id")
     name = body.name or body.node_name or f"unknown-{drone_id[:8]}"
     capabilities = kept_object(bytes(body.capabilities), "capabilities")
@@ -85,6 +85,7 @@ def _heartbeat(body: requests.Register, head: Head) -> Heartbeat:
         metrics=metrics,
         current_task=shown(body.current_task, TASK_CHARACTERS),
         version=shown(body.version, VERSION_CHARACTERS),
+        is_proven=is_proven,
     )
 
 

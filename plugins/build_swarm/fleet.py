@@ -5,7 +5,7 @@ from attrs import define, field
 from appliance.plugin import TooLarge
 
 from .rules import Moment, cores_of, kind_of, ram_gb_of
-from .states import Drone, DroneStatus, Heartbeat
+from .states import Drone, DroneStatus, DroneType, Heartbeat
 
 TASK_MAX_CHARS = 255
 TAKEN_MAX = 64
@@ -86,9 +86,13 @@ class Fleet:
     def add(self, beat: Heartbeat, at: Moment, before: Drone | None) -> Drone:
         """Make a drone of its first heartbeat.
 
+        Where there are too many, one that nobody would miss gives way.
+
         :param before: one whose name, settings and counters it takes over; it is gone already.
         :raises TooLarge: there are too many.
         """
+        if len(self.by_id) >= self.most and (least := self._least()) is not None:
+            self.delete(least)
         if len(self.by_id) >= self.most:
             raise TooLarge(f"{self.most} drones are known, which is as many as may be", hint="delete some of them")
         drone = Drone(
@@ -107,14 +111,30 @@ class Fleet:
         self.save(drone)
         return drone
 
+    def _least(self) -> Drone | None:
+        """Return, of the drones that are away, have built nothing and were never seen to, the one away longest."""
+        away = [
+            drone
+            for drone in self.by_id.values()
+            if not drone.is_online
+            and not (drone.assigned or drone.paused or drone.builds_completed or drone.builds_failed)
+            and drone.drone_type is DroneType.UNKNOWN
+        ]
+        return min(away, key=lambda drone: drone.last_seen_unix_us, default=None)
+
+    def is_free(self, name: str, drone_id: str) -> bool:
+        """Whether a drone may have a name: it is no other's, and no other's id, by which drones are found as well."""
+        named = self.by_name.get(name)
+        return (named is None or named.drone_id == drone_id) and (name not in self.by_id or name == drone_id)
+
     def free_name(self, beat: Heartbeat) -> str:
         """Return the name that a drone gets: its own, with a part of its id where another drone has that."""
-        if beat.name not in self.by_name or self.by_name[beat.name].drone_id == beat.drone_id:
+        if self.is_free(beat.name, beat.drone_id):
             return beat.name
         marks = "".join(character for character in beat.drone_id if character.isascii() and character.isalnum())
         for length in (6, 12, 32):
             name = f"{beat.name[: 62 - length]}-{marks[:length]}"
-            if name not in self.by_name or self.by_name[name].drone_id == beat.drone_id:
+            if self.is_free(name, beat.drone_id):
                 return name
         raise TooLarge("too many drones have this name", hint="give each drone a name of its own")
 
@@ -150,6 +170,7 @@ def describe(drone: Drone, beat: Heartbeat) -> None:
     drone.kind = kind_of(drone.name, beat.kind)
     drone.current_task = beat.current_task[:TASK_MAX_CHARS]
     drone.version = beat.version
+    drone.is_proven = drone.is_proven or beat.is_proven
 
 
 def take_from(drone: Drone, atom: str, reason: str) -> None:

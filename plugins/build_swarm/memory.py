@@ -17,7 +17,7 @@ from .states import Drone, Package, PackageState, Session, SessionStatus
 _HEARD_ONLY = (
     *("metrics", "capabilities", "address", "claimed_ip", "tailscale_ip", "current_task", "version", "cores", "ram_gb"),
     *("kind", "last_seen_unix_us", "heard_us", "asked_us", "busy_us", "revoke", "taken", "told_stale", "assigned"),
-    "revision",
+    *("is_proven", "revision"),
 )
 """Fields of a drone that a failed write does not take back: it was heard."""
 

@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+from appliance.plugin import Conflict
+
 from . import atoms
 from .book import DELEGATED, NEEDED, RECEIVED
 from .desk import Desk
@@ -21,8 +23,11 @@ DURATION_MAX_S = 1e9
 def introduce(desk: Desk, beat: Heartbeat, at: Moment) -> Drone:
     """Take a new drone in; with a name that is known it is a machine that was installed again."""
     before = desk.fleet.by_name.get(beat.name)
-    if before is not None and desk.fleet.replaced.get(beat.drone_id) == beat.name:
-        before = None  # two machines have the same name: they must not take it from each other for ever
+    if before is not None and not _takes_over(desk, beat, before):
+        before = None
+    namesake = desk.fleet.by_name.get(beat.drone_id)
+    if namesake is not None and namesake is not before:
+        raise Conflict("id: another drone has it as its name", hint="give each drone an id of its own")
     if before is not None:
         desk.free_all(before, reason="the drone was installed again")
         desk.fleet.delete(before)
@@ -35,6 +40,14 @@ def introduce(desk: Desk, beat: Heartbeat, at: Moment) -> Drone:
     again = " with a new id" if before is not None else ""
     desk.note("register", f"{drone.name} came online{again}", drone=drone.name, drone_id=drone.drone_id)
     return drone
+
+
+def _takes_over(desk: Desk, beat: Heartbeat, before: Drone) -> bool:
+    """Whether a drone with a new id gets the name that another has."""
+    if beat.is_proven or before.is_proven:
+        return beat.is_proven
+    # Two machines that have the same name must not take it from each other for ever.
+    return desk.fleet.replaced.get(beat.drone_id) != beat.name
 
 
 def hear(desk: Desk, drone: Drone, at: Moment) -> bool:

@@ -57,9 +57,10 @@ class Swarm(Tending):
         """Take a heartbeat, of a known drone or a new one.
 
         A known name with a new id is a machine that was installed again: it takes the name, and what was set for it,
-        over; what the old one held is free.
+        over; what the old one held is free. From a drone that has shown its credential only that credential takes it.
 
         :raises BadInput: it has no id or name, or one that is too long.
+        :raises Conflict: its id is the name of another drone.
         :raises TooLarge: no further drone can be known.
         """
         if not (0 < len(beat.drone_id) <= NAME_MAX_CHARS and 0 < len(beat.name) <= NAME_MAX_CHARS):
@@ -71,7 +72,7 @@ class Swarm(Tending):
         else:
             drone = known
             is_changed = reporting.hear(desk, drone, at)
-            if drone.name != beat.name and beat.name not in desk.fleet.by_name:
+            if drone.name != beat.name and desk.fleet.is_free(beat.name, drone.drone_id):
                 desk.fleet.rename(drone, beat.name)
                 is_changed = True
             describe(drone, beat)

@@ -139,7 +139,8 @@ def _roll(api: CommandApi, asked: argparse.Namespace, wanted: dict[str, Any]) ->
     lines = [f"{'ok  ' if one['success'] else 'FAIL'} {one['drone']}: {one['message']}" for one in results]
     hints = sorted({one["hint"] for one in results if one["hint"]})
     lines += [f"hint: {one}" for one in hints]
-    api.show(reply, "\n".join(lines) or f"every approved drone has {asked.payload_type} v{asked.version} already")
+    nothing = f"nothing to do: no approved drone lacks {asked.payload_type} v{asked.version} (appliance swarm approved)"
+    api.show(reply, "\n".join(lines) or nothing)
     return 0 if all(one["success"] for one in results) else 1
 
 

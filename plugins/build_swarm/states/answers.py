@@ -24,6 +24,8 @@ class Heartbeat:
     metrics: Mapping[str, Any] = field(factory=dict)
     current_task: str = ""
     version: str = ""
+    is_proven: bool = False
+    """Whether it came with the drone's own credential, which is bound to its name."""
 
 
 @frozen(kw_only=True)

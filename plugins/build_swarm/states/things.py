@@ -64,6 +64,11 @@ class Package:
     """How many of ``waits_for`` are still to be built."""
 
     @property
+    def is_swept(self) -> bool:
+        """Whether it was blocked when it was given to its drone, a sweeper, and is again when that gives it back."""
+        return self.state is PackageState.DELEGATED and self.blocked_unix_us is not None
+
+    @property
     def is_building(self) -> bool:
         """Whether its drone has said that it is compiling it."""
         return self.state is PackageState.DELEGATED and self.building_since_us is not None
@@ -123,6 +128,8 @@ class Drone:
     """When it last asked for work, or was first heard of."""
     busy_us: int = 0
     """When it last built something, or was given something."""
+    is_proven: bool = False
+    """It has shown its own credential in this run: nobody else can be it, or have its name."""
     revision: int = 0
     """Rises with every visible change."""
 

@@ -137,6 +137,30 @@ async def test_drone_of_an_opened_network_needs_no_credential_and_may_change_not
         await one.refused("GET", "/api/v1/status", status=401, headers=STRANGER)
 
 
+async def test_drone_that_has_shown_its_credential_is_nobody_without_it(tmp_path: Path) -> None:
+    async with swarm(tmp_path, OPENED, listen=()) as one:
+        minted = await one.appliance.state.credentials.create(Kind.DRONE, subject="drone-own")
+        own, keyed = {"Authorization": f"Bearer {minted.secret}"}, {"X-Admin-Key": KEY}
+        body, package = {"id": "e" * 32, "name": "drone-own", "capabilities": {"cores": 4}}, atom()
+        report = {"id": body["id"], "package": package, "status": "success"}
+        assert (await one.send("POST", "/api/v1/register", body, headers=own)).status == 200
+        await one.send("POST", "/api/v1/queue", {"packages": [package]}, headers=keyed)
+        work = f"/api/v1/work?id={body['id']}"
+        assert (await one.send("GET", work, headers=own)).json["package"] == package
+        for method, path, sent in (
+            ("POST", "/api/v1/register", body),
+            ("GET", work, None),
+            ("GET", "/api/v1/poll?node=drone-own", None),
+            ("POST", "/api/v1/complete", report),
+        ):
+            assert "credential of its own" in await one.refused(method, path, sent, status=403)
+        assert (await one.send("POST", "/api/v1/register", body | {"id": "f" * 32})).status == 200
+        assert (await one.send("POST", "/api/v1/register", body, headers=own)).status == 200
+        assert (await one.send("POST", "/api/v1/complete", report, headers=own)).json["accepted"] is True
+        await one.send("DELETE", f"/api/v1/nodes/{body['id']}", headers=keyed)
+        assert (await one.send("POST", "/api/v1/register", body)).status == 200
+
+
 TWO_LISTENERS = """
 [[listeners]]
 address = "127.0.0.1:0"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from plugins.build_swarm.states import Drone
+from plugins.build_swarm.states import Drone, DroneKind
 from tests.plugins.build_swarm.queue_kit import Bench, atom, opened
 
 
@@ -222,6 +222,34 @@ async def test_drone_that_failed_an_atom_in_an_earlier_session_gets_it_last(tmp_
         assert await bench.given("a") == "two"
         assert await bench.given("b") == "one"
         assert bench.package("one").failures == 0
+
+
+@pytest.mark.parametrize("outcome", ["", "failed"])
+async def test_package_that_never_was_blocked_is_not_when_its_drone_becomes_a_sweeper(
+    tmp_path: Path, outcome: str
+) -> None:
+    async with opened(tmp_path) as bench:
+        await bench.beat("a")
+        await bench.queue("one")
+        assert await bench.given("a") == "one"
+        await bench.beat("a", kind=DroneKind.SWEEPER)
+        if outcome:
+            assert (await bench.report("a", "one", outcome)).accepted
+        else:
+            await bench.pass_time(61)
+        assert bench.state("one") == "needed"
+
+
+async def test_package_that_a_sweeper_holds_is_blocked_again_when_that_is_deleted(tmp_path: Path) -> None:
+    async with opened(tmp_path) as bench:
+        await bench.beat("a")
+        await bench.beat("s", kind=DroneKind.SWEEPER)
+        await bench.queue("bad")
+        await bench.built("a", "masked")
+        assert await bench.given("s") == "bad"
+        await bench.beat("s", kind=DroneKind.DRONE)
+        await bench.swarm.delete_drone("s")
+        assert bench.state("bad") == "blocked"
 
 
 async def test_unknown_word_counts_as_failed_and_is_kept(tmp_path: Path) -> None:

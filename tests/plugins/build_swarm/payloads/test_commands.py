@@ -131,7 +131,7 @@ async def test_roll_takes_who_lacks_it_and_says_when_nobody_does(shell: Shell) -
     assert await shell.said("rolling-deploy", "drone_binary", "2.0") == (
         "ok   drone-a: Deployed drone_binary v2.0 to drone-a\n"
     )
-    assert "every approved drone has drone_binary v2.0 already" in await shell.said(
+    assert "no approved drone lacks drone_binary v2.0" in await shell.said(
         "rolling-deploy", "drone_binary", "2.0", "--no-health-check", "--no-rollback"
     )
     assert "0 of 2 drones" in await shell.said("status")
