@@ -126,8 +126,9 @@ class Views:
 
     def _named_packages(self) -> dict[str, Any]:
         """Return what is next, what is being built by whom, and what is blocked."""
-        held = self.swarm.packages(states={PackageState.DELEGATED})
-        blocked = self.swarm.packages(states={PackageState.BLOCKED})
+        # Of every session, as they are counted: blocked packages stay when a new session begins.
+        held = self.swarm.packages(states={PackageState.DELEGATED}, session="*")
+        blocked = self.swarm.packages(states={PackageState.BLOCKED}, session="*")
         return {
             "needed": [package.atom for package in self.swarm.next_packages(NEEDED_SHOWN)],
             "delegated": {

@@ -131,6 +131,17 @@ async def test_status_names_what_is_next_what_is_held_and_what_is_blocked(bench:
     assert found["delegated"][atom("urgent")]["drone"] == "a"
 
 
+async def test_blocked_packages_of_an_earlier_session_are_named_as_they_are_counted(bench: Bench, views: Views) -> None:
+    await bench.beat("a")
+    await bench.queue("x", "y")
+    await bench.swarm.control("block", package=atom("x"))
+    assert await bench.built("a") == "y"
+    assert json.loads(views.status())["session"] is None
+    await bench.queue("z")
+    status = json.loads(views.status())
+    assert (status["blocked"], status["packages"]["blocked"]) == (1, [atom("x")])
+
+
 async def test_packages_of_a_deleted_drone_are_shown_by_its_id(bench: Bench, views: Views) -> None:
     await bench.beat("a")
     await bench.queue("x", "y")
