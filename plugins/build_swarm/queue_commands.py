@@ -116,11 +116,15 @@ def _status(api: CommandApi, asked: argparse.Namespace) -> None:
     found = reply.json
     counts, drones, builds, session = found["counts"], found["drones"], found["builds"], found["session"]
     lines = [
-        "paused" if found["is_paused"] else "building",
+        "paused"
+        if found["is_paused"]
+        else "building"
+        if counts["needed"] or counts["delegated"]
+        else "nothing to build",
         " ".join(("packages:", *(f"{counts[state]} {state}" for state in STATES))),
         f"drones: {drones['online']} of {drones['total']} online, {drones['cores_online']} cores,"
         f" {drones['paused']} paused, {drones['grounded']} grounded",
-        f"builds: {builds['total']}, {builds['success_rate']:g} % successful",
+        f"builds: {builds['total']}" + (f", {builds['success_rate']:g} % successful" if builds["total"] else ""),
     ]
     if session is not None:
         lines.append(f"session {session['session_id']} ({session['name']}): {session['completed']}/{session['total']}")

@@ -11,7 +11,7 @@ from appliance.plugin import NotAvailable, StorageFailed
 
 from .approval import Approval, Approvals, NotApproved
 from .processes import run_process
-from .ssh_command import SshFailed, Way, command_line, put_script, trouble_of, words_of
+from .ssh_command import SshFailed, Way, command_line, put_script, said_of, trouble_of, words_of
 from .ssh_connections import SshConnections
 from .ssh_keys import SshKeys
 from .ssh_settings import SshSettings
@@ -144,7 +144,7 @@ class Ssh:
         stderr = ended.stderr.decode("utf-8", "replace")
         trouble = trouble_of(ended.status, stderr)
         if trouble is not None:
-            raise SshFailed(trouble, words_of(stderr) or "the connection ended", drone_name=approval.drone_name)
+            raise SshFailed(trouble, said_of(trouble, stderr), drone_name=approval.drone_name)
         return Ran(
             status=ended.status,
             stdout=ended.stdout.decode("utf-8", "replace"),

@@ -176,6 +176,13 @@ def trouble_of(status: int, stderr: str) -> Trouble | None:
     return next((meaning for words, meaning in _MEANINGS if words in said), None)
 
 
+def said_of(trouble: Trouble, stderr: str) -> str:
+    """Return in one line what kept ssh from running a command; of a changed host key ssh itself writes a page."""
+    if trouble == "host_key_changed":
+        return "it does not show the host key that was approved: Host key verification failed."
+    return words_of(stderr) or "the connection ended"
+
+
 def words_of(stderr: str) -> str:
     """Return what ssh or a command said as one line, of bounded length and without control characters."""
     lines = (line.strip() for line in stderr.splitlines())

@@ -60,11 +60,15 @@ async def test_packages_are_queued_listed_built_and_summed_up(terminal: Shell) -
 
 async def test_queue_is_controlled_and_drones_are_listed(terminal: Shell) -> None:
     package = atom()
+    told = await terminal.says("swarm", "status")
+    assert told.startswith("nothing to build\n")
+    assert "\nbuilds: 0\n" in told
     await terminal.swarm.queue(package)
     drone = await terminal.swarm.drone("drone-01")
     assert await terminal.says("swarm", "control", "pause") == "Queue paused\n"
     assert (await terminal.says("swarm", "status")).startswith("paused\n")
     await terminal.says("swarm", "control", "resume")
+    assert (await terminal.says("swarm", "status")).startswith("building\n")
     await terminal.says("swarm", "control", "block", "--package", package)
     assert (await terminal.says("swarm", "queue", "list", "--state", "blocked")).count(package) == 1
     await terminal.says("swarm", "control", "unblock", "--package", package)

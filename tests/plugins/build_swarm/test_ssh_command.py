@@ -18,6 +18,7 @@ from plugins.build_swarm.ssh_command import (
     option_value,
     put_script,
     remote_command,
+    said_of,
     terminal_line,
     trouble_of,
     words_of,
@@ -134,6 +135,17 @@ def test_words_of_ssh_are_understood_and_those_of_commands_are_not(status: int, 
 def test_what_ssh_says_becomes_one_line_without_control_characters() -> None:
     assert words_of("@@@@@@\n@ WARNING: \x1b[31mred @\n\nfailed.\r\n") == "@ WARNING:  [31mred @; failed."
     assert len(words_of("x" * 10_000)) == 500
+
+
+def test_changed_host_key_is_told_in_one_line_without_our_folders() -> None:
+    page = (
+        "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nAdd correct host key in /var/lib/appliance/known_hosts\n"
+    )
+    assert said_of("host_key_changed", page) == (
+        "it does not show the host key that was approved: Host key verification failed."
+    )
+    assert said_of("refused", "root@192.0.2.1: Permission denied (publickey).\n").endswith("denied (publickey).")
+    assert said_of("unreachable", "") == "the connection ended"
 
 
 @pytest.mark.parametrize("path", ["relative", "/", "/a/", "/a/../b", "/a/./b", "/a\nb", "/a\0b", ""])
