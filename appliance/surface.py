@@ -308,6 +308,10 @@ class Surface:
     endpoints: list[Endpoint] = field(factory=list, init=False)
     mounts: list[Mount] = field(factory=list, init=False)
 
+    def admits(self, kind: Kind) -> bool:
+        """Whether anything here takes callers of this kind."""
+        return any(kind in one.caller for one in self.endpoints) or any(kind in one.caller for one in self.mounts)
+
     def get(self, path: str, **declared: Any) -> Callable[[Handler], Handler]:
         """Declare a GET (which answers HEAD too); keywords are the fields of `Endpoint`."""
         return self._endpoint("GET", path, declared)

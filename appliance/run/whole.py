@@ -15,6 +15,7 @@ import trio
 from attrs import define, field, frozen
 
 import appliance
+from appliance.credentials.kinds import Kind
 from appliance.data_folder import DataFolder, lock_data_folder, open_data_folder
 from appliance.database import Database
 from appliance.engines import TaskEngine
@@ -219,6 +220,7 @@ class _Inner:
     async def run(self, task_status: trio.TaskStatus[Running]) -> None:
         options, parts = self.whole.options, self.parts
         surfaces_of = {name: [one.surface.name for one in made.surfaces] for name, made in self.host.parts.items()}
+        declared_surfaces = [one.surface for made in self.host.parts.values() for one in made.surfaces]
         as_us = {name: made.runs_as_us for name, made in self.host.parts.items() if made.runs_as_us}
         if self.settings.current.scheduler.unsafe_same_uid:
             as_us["scheduler"] = "[scheduler] unsafe_same_uid: tasks may run as the appliance's own user"
@@ -231,9 +233,7 @@ class _Inner:
             cookies=CookieNames(parts.host_id),
             listeners=rules(self.bound, self.control),
             policy=policy(self.settings.current, surfaces_of, owner_trust=owner_trust),
-            own_pages=own_pages(
-                self.bound, [one.surface for made in self.host.parts.values() for one in made.surfaces]
-            ),
+            own_pages=own_pages(self.bound, declared_surfaces),
             now=options.now,
         )
         edge = Edge(
@@ -249,7 +249,8 @@ class _Inner:
             lambda changed: setattr(access, "policy", policy(changed, surfaces_of, owner_trust=owner_trust))
         )
         for surface, networks in access.policy.open_to.items():
-            log.warning("surface.open_without_credential", surface=surface, networks=[str(one) for one in networks])
+            if any(one.name == surface and one.admits(Kind.OPEN) for one in declared_surfaces):
+                log.warning("surface.open_without_credential", surface=surface, networks=[str(one) for one in networks])
         state = self._state(access, edge)
         surfaces: list[BoundSurface] = [one.bind(state) for one in core_surfaces()]
         surfaces += [one for made in self.host.parts.values() for one in made.surfaces]

@@ -12,20 +12,28 @@ from appliance.settings import ListenerSettings, ServerSettings, Settings
 from appliance.testing import running
 
 OPEN = """
-from appliance.plugin import Call, Parts, Surface, hookimpl
+from appliance.plugin import PERSON, Call, Kind, Parts, Surface, hookimpl
 
 appliance_api = 1
 one, other = Surface("one", prefixes=("/one",)), Surface("other", prefixes=("/other",))
+keyed = Surface("keyed", prefixes=("/keyed",))
+
+
+@one.get("/one", caller=PERSON | {Kind.OPEN}, access="open")
+@other.get("/other", caller=PERSON | {Kind.OPEN}, access="open")
+@keyed.get("/keyed")
+async def read(call: Call[None]) -> None:
+    return None
 
 
 @hookimpl
 def appliance_setup(core: object) -> Parts:
-    return Parts(surfaces=[one.bind(None), other.bind(None)])
+    return Parts(surfaces=[one.bind(None), other.bind(None), keyed.bind(None)])
 """
 FILES = TlsFiles(certificate=Path("c"), key=Path("k"))
 
 
-async def test_every_open_surface_is_named_at_the_start_with_its_networks(tmp_path: Path) -> None:
+async def test_every_open_surface_is_named_at_the_start_with_its_networks_and_no_other(tmp_path: Path) -> None:
     config = '[plugins.swarm]\nopen_to = ["10.0.0.0/8", "fd00::/8"]'
     with capture_logs() as logged:
         async with running(tmp_path, plugins={"swarm": OPEN}, config=config):
