@@ -115,6 +115,8 @@ def _stop(desk: Desk, drone: Drone, atom: str, newest: Package | None) -> StopWo
     reason = drone.taken.get(atom)
     if reason is None and (newest is None or drone.assigned):
         return None
+    if reason is None and newest is not None and newest.state is RECEIVED and newest.drone_id == drone.drone_id:
+        return None  # built and reported by this drone, while its heartbeat was on the way
     holder = None
     if newest is not None and newest.state is DELEGATED:
         holder = desk.fleet.name_of(newest.drone_id)

@@ -151,7 +151,10 @@ class Swarm(Tending):
         drone.told_stale = (package, reason)
         details = {"drone_id": drone.drone_id, "package": package, "reason": reason, "reassigned_to": reassigned_to}
         self.chronicle.note(
-            "stale", f"{drone.name} works on {package[:255]} for nothing: {reason}", drone=drone.name, details=details
+            "stale",
+            f"{drone.name} works on {atoms.spoken(package[:255])} for nothing: {reason}",
+            drone=drone.name,
+            details=details,
         )
 
     # ------------------------------------------------------------ what operators do

@@ -419,7 +419,20 @@ async def test_report_of_a_package_that_another_holds_changes_nothing(tmp_path: 
         assert (stale.accepted, stale.is_stale, stale.reassigned_to) == (False, True, "a")
         assert bench.swarm.drone("a").assigned_atoms == [atom("one")]
         assert await bench.swarm.builds() == []
-        assert bench.events("stale") == ["b works on =app-test/one-1 for nothing: reassigned to a"]
+        assert bench.events("stale") == ["b works on app-test/one-1 for nothing: reassigned to a"]
+
+
+async def test_heartbeat_that_a_report_has_overtaken_stops_nothing(tmp_path: Path) -> None:
+    async with opened(tmp_path) as bench:
+        await bench.beat("a")
+        await bench.beat("b")
+        await bench.queue("one")
+        await bench.built("a")
+        assert (await bench.beat("a", task=atom("one"))).stop_work is None
+        assert bench.events("stale") == []
+        stop = (await bench.beat("b", task=atom("one"))).stop_work
+        assert stop is not None
+        assert stop.reason == "already received"
 
 
 async def test_report_after_the_work_was_taken_away_does_not_count(tmp_path: Path) -> None:
