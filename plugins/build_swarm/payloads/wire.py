@@ -1,7 +1,8 @@
 """Payloads as the documented admin API has them, and what its upstream server sends besides.
 
 ``hash`` is ``sha256:`` and 64 digits where versions are listed or added, and the bare digits everywhere else, as the
-document shows; ``hash_hex`` is the bare digits wherever there is a hash. Times are whole unix seconds.
+document shows; ``hash_hex`` is the bare digits wherever there is a hash. Times are whole unix seconds. No text begins a
+tag: the errors are what drones have said.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from msgspec import Meta
 from appliance.plugin import BadInput
 
 from ..wire.decoding import Reader, read
+from ..wire.plain import plain
 from .deploying import DeployFailed, Installed
 from .destinations import SHIPPED, destination
 from .models import TEXT_CHARACTERS, WHO_CHARACTERS, DronePayload, LogEntry, NewVersion, PayloadVersion
@@ -101,10 +103,10 @@ def version(one: PayloadVersion, path: Path) -> dict[str, Any]:
         "hash_hex": one.sha256,
         "content_path": str(path),
         "content_size": one.size_bytes,
-        "description": one.description,
-        "notes": one.notes,
+        "description": plain(one.description),
+        "notes": plain(one.notes),
         "created_at": _seconds(one.created_unix_us),
-        "created_by": one.created_by,
+        "created_by": plain(one.created_by),
     }
 
 
@@ -144,8 +146,8 @@ def _has(row: DronePayload, *, is_current: bool) -> dict[str, Any]:
         "hash": row.sha256,
         "hash_hex": row.sha256,
         "deployed_at": _seconds(row.changed_unix_us),
-        "deployed_by": row.changed_by,
-        "error_message": row.error or None,
+        "deployed_by": plain(row.changed_by),
+        "error_message": plain(row.error) or None,
     }
 
 
@@ -160,9 +162,9 @@ def entry(one: LogEntry) -> dict[str, Any]:
         "action": one.action.value,
         "status": one.status,
         "duration_ms": one.duration_ms,
-        "error_message": one.error or None,
+        "error_message": plain(one.error) or None,
         "deployed_at": _seconds(one.at_unix_us),
-        "deployed_by": one.by,
+        "deployed_by": plain(one.by),
     }
 
 
@@ -184,8 +186,8 @@ def not_deployed(error: DeployFailed, drone: str, payload_type: str, name: str) 
         "drone": drone,
         "payload_type": payload_type,
         "version": name,
-        "message": error.message,
-        "error": error.message,
+        "message": plain(error.message),
+        "error": plain(error.message),
         "hint": error.hint or "the deploy log has all attempts",
     }
 
@@ -206,7 +208,7 @@ def rolled(payload_type: str, name: str, results: Sequence[RollResult]) -> dict[
 
 def result(one: RollResult) -> dict[str, Any]:
     """Render how it went with one drone of a roll."""
-    found: dict[str, Any] = {"success": one.success, "message": one.message}
+    found: dict[str, Any] = {"success": one.success, "message": plain(one.message)}
     if one.hint:
         found["hint"] = one.hint
     return found
@@ -219,7 +221,7 @@ def verified(found: Verified) -> dict[str, Any]:
         "payload_type": found.payload_type,
         "matches": found.matches,
         "remote_hash": found.sha256,
-        "message": found.message,
+        "message": plain(found.message),
         "version": found.expected.version,
         "hash": found.expected.sha256,
         "hash_hex": found.expected.sha256,
