@@ -1,7 +1,7 @@
 """A payload to many drones, one after the other.
 
-- A drone that cannot be entered at all (not approved, taken by another deploy, not reachable) fails alone: that says
-  nothing about the payload, and the roll goes on.
+- A drone that cannot be entered at all (no longer approved, taken by another deploy, not reachable) fails alone: that
+  says nothing about the payload, and the roll goes on.
 - A payload that fails on a drone, or after which the drone does not come back, is a failure of the roll. With
   ``rollback_on_fail`` the drone gets back what it had, so do all drones done before in this roll, and the rest is not
   touched. Without it, the roll goes on with the next drone, and what is there stays.

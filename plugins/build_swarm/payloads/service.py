@@ -125,6 +125,8 @@ class Payloads:
         """Put a version on many drones, one after the other, and wait for the end; goes on when cancelled.
 
         Every drone that was named has a result, unknown ones too. Errors as of `deploy`, of the version alone.
+
+        :raises NotApproved: a drone that was named is not approved; nothing was begun.
         """
         return await self.work.do((await self._planned(request)).run)
 
@@ -233,6 +235,7 @@ class Payloads:
                     drone=name, success=False, message=f"no drone {name!r}", hint="appliance swarm nodes"
                 )
             else:
+                self.deployer.approvals.of(found)  # who names a drone that may not be entered is told so at once
                 drones[found.drone_id] = found
         return list(drones.values()), list(unknown.values())
 

@@ -71,7 +71,7 @@ export function deployDialog(type, version, drones, chosen, { page, changed }) {
 function rollNotice(roll) {
   const good = roll.results.filter((one) => one.success).length;
   const bad = roll.results.length - good;
-  const done = roll.drone_count ? `${good} of ${plural(roll.drone_count, "drone")} done${bad ? `, ${bad} failed` : ""}.` : "Every approved drone has it already.";
+  const done = roll.drone_count ? `${good} of ${plural(roll.drone_count, "drone")} done${bad ? `, ${bad} failed` : ""}.` : "No approved drone lacks it.";
   const lines = roll.results.map((one) => el("li", {}, [`${one.drone}: ${one.message}`, one.hint].filter(Boolean).join(" ")));
   const goesOn = roll.is_over ? null : el("p", { class: "small" }, roll.current_drone ? `Now: ${roll.current_drone}. It goes on when this page is left.` : "It begins.");
   return notice(bad ? "critical" : roll.is_over ? "ok" : "info", el("strong", {}, `${roll.payload_type} ${roll.version}: ${done}`), goesOn, el("ul", { class: "why" }, lines));

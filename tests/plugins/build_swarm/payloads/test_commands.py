@@ -112,9 +112,10 @@ async def test_deploy_says_what_came_of_it_and_exits_so(shell: Shell) -> None:
         "ok   drone-a: Deployed drone_binary v1.0 to drone-a\n"
     )
     assert shell.program.read_text() == "program 1.0"
-    said = await shell.said("deploy", "drone_binary", "1.0", "drone-new", status=1)
-    assert "FAIL drone-new" in said
-    assert "hint: appliance swarm approve drone-new" in said
+    refused = await shell("deploy", "drone_binary", "1.0", "drone-new")
+    assert refused.status == 1
+    assert "drone 'drone-new' is not approved for ssh" in refused.err
+    assert "hint: appliance swarm approve drone-new" in refused.err
     assert "no drone 'nobody'" in await shell.said("deploy", "drone_binary", "1.0", "nobody", status=1)
     assert (await shell("deploy", "drone_binary", "9.9", "drone-a")).status == 1
     log = (await shell.said("log", "drone_binary")).splitlines()

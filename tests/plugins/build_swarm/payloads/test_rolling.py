@@ -8,6 +8,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from appliance.errors import NotFound
+from plugins.build_swarm.approval import NotApproved
 from plugins.build_swarm.payloads import store
 from plugins.build_swarm.payloads.rolling import RollResult
 from plugins.build_swarm.payloads.service import ROLLS_MAX, RollRequest
@@ -169,20 +170,44 @@ async def test_drones_that_cannot_be_entered_fail_alone(tmp_path: Path) -> None:
     async with opened(tmp_path) as box, box.working():
         await fleet(box, "a", "b", "c", "d")
         box.drones.faults["a", "keep"] = DOWN
-        box.approvals.refused.add("b")
         held = box.drones.holds["c", "put"] = trio.Event()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: box.payloads.deploy("c", "drone_binary", "2.0", verify=True, by=BY))
             await box.drones.reached.wait()
             results = await box.payloads.roll(request("2.0", ["a", "b", "c", "d", "nobody", "d", "id-d"]))
             held.set()
-        assert told(results) == {"a": False, "b": False, "c": False, "d": True, "nobody": False}
+        assert told(results) == {"a": False, "b": True, "c": False, "d": True, "nobody": False}
         words = {one.drone: (one.message, one.hint) for one in results}
         assert words["a"][0] == "no route to host"
-        assert words["b"] == ("drone 'b' is not approved for ssh", "appliance swarm approve b")
         assert "under way on drone c" in words["c"][0]
         assert words["nobody"] == ("no drone 'nobody'", "appliance swarm nodes")
         assert len(results) == 5
+
+
+async def test_roll_that_names_a_drone_that_is_not_approved_is_refused_before_any_is_touched(tmp_path: Path) -> None:
+    async with opened(tmp_path) as box, box.working():
+        await fleet(box, "a", "b")
+        before = await has(box)
+        box.approvals.refused.add("b")
+        with pytest.raises(NotApproved, match="'b' is not approved"):
+            await box.payloads.roll(request("2.0", ["a", "b"]))
+        assert await has(box) == before
+        assert told(await box.payloads.roll(request("2.0", ["a"]))) == {"a": True}
+
+
+async def test_approval_that_ends_before_its_turn_fails_alone(tmp_path: Path) -> None:
+    async with opened(tmp_path) as box, box.working():
+        await fleet(box, "a", "b")
+        async with trio.open_nursery() as nursery:
+            held = box.drones.holds["a", "put"] = trio.Event()
+            _, roll = await box.payloads.start_roll(request("2.0", ["a", "b"]))
+            await box.drones.reached.wait()
+            box.approvals.refused.add("b")
+            held.set()
+            while not roll.is_over:
+                await roll.changed(roll.revision)
+            nursery.cancel_scope.cancel()
+        assert told(roll.results) == {"a": True, "b": False}
 
 
 async def test_without_rollback_the_roll_goes_on_and_what_is_there_stays(tmp_path: Path) -> None:
