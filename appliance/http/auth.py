@@ -210,8 +210,14 @@ class Access:
         is_for_person = endpoint.access == "open" or bool(endpoint.caller & PERSON and not endpoint.caller & MACHINES)
         if is_for_person and endpoint.role <= Role.OPERATOR and self.is_trusted(head, bound):
             return _TRUST
-        if endpoint.access == "open" and endpoint.role <= Role.USER and self._is_open_to(head, endpoint, bound):
-            return _OPEN
+        if endpoint.access == "open" and endpoint.role <= Role.USER and self._is_in_open_network(head, endpoint):
+            if self._is_local_request(head, bound):
+                return _OPEN
+            if not origin.names_us(head, self.policy.hosts):
+                raise NotAuthenticated(
+                    "the name in the URL is not known to be this server's",
+                    hint="write it into hosts of [server], or call by the address",
+                )
         raise NotAuthenticated("a credential is needed here", hint=_kinds_hint(endpoint))
 
     # ------------------------------------------------------------ credentials
@@ -315,9 +321,9 @@ class Access:
         # Root is not the owner when we are not root: proxies run as root and forward strangers.
         return trust == "local" or (self.policy.owner_trust and uid == self.own_uid and uid != OVERFLOW_UID)
 
-    def _is_open_to(self, head: Head, endpoint: Endpoint, bound: BoundSurface | None) -> bool:
+    def _is_in_open_network(self, head: Head, endpoint: Endpoint) -> bool:
         networks = self.policy.open_to.get(endpoint.surface, ())
-        if not networks or head.peer is None or not self._is_local_request(head, bound):
+        if not networks or head.peer is None:
             return False
         try:
             address = ipaddress.ip_address(head.peer[0].partition("%")[0])

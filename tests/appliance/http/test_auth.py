@@ -300,6 +300,17 @@ async def test_open_network_does_not_stand_in_elsewhere(
         world.call(head(*headers, peer=(peer, 9), listener=WIDE), **({"surface": "task_scheduler"} | declared))
 
 
+async def test_caller_of_an_open_network_is_told_that_the_name_is_not_ours(world: World) -> None:
+    world.uid = None
+    known = head(("host", "swarm.example"), peer=("10.1.2.3", 9), listener=WIDE)
+    for peer, is_told in (("10.1.2.3", True), ("192.168.0.1", False)):
+        with pytest.raises(NotAuthenticated) as refused:
+            world.call(evolve(known, peer=(peer, 9)), surface="task_scheduler", access="open")
+        assert ("hosts of [server]" in refused.value.hint) is is_told
+    with pytest.raises(NotAuthenticated, match="a credential is needed here"):
+        world.call(known, surface="task_scheduler", access="open", role=Role.OPERATOR)
+
+
 async def test_container_of_this_host_is_in_no_open_network(world: World, tmp_path: Path) -> None:
     (tmp_path / "docker0" / "bridge").mkdir(parents=True)
     (tmp_path / "route").write_text("Iface\ndocker0 0000110A 00000000 1 0 0 0 0000FFFF 0 0 0\n")
