@@ -1,6 +1,7 @@
 """Failures in the documented shape: always what is wrong and how to fix it."""
 
 import pytest
+from attrs import evolve
 
 from appliance.plugin import (
     ApplianceError,
@@ -16,7 +17,7 @@ from appliance.plugin import (
     StorageFailed,
     TooLarge,
 )
-from plugins.build_swarm.wire.errors import KEY_HINT, render_error
+from plugins.build_swarm.wire.errors import DRONE_HINT, KEY_HINT, render_error
 
 HEAD = Head(method="GET", path="/", raw_query=b"", headers=(), peer=None, local="x", listener="x", scheme="http")
 
@@ -44,6 +45,21 @@ def test_failure_has_its_status_words_and_a_hint(error: ApplianceError, status: 
     assert set(answer.model) == {"error", "hint"}
     assert answer.model["error"]
     assert answer.model["hint"]
+
+
+def test_drone_is_told_how_it_is_let_in_and_others_of_the_key() -> None:
+    missing = NotAuthenticated("a credential is needed here", hint="log in")
+    for path, hint in (
+        ("/api/v1/register", DRONE_HINT),
+        ("/api/v1/work/", DRONE_HINT),
+        ("/api/v1/queue", KEY_HINT),
+        ("/api/v1/nodes/work", KEY_HINT),
+    ):
+        assert render_error(missing, evolve(HEAD, path=path)).model["hint"] == hint
+    named = NotAuthenticated("the name is not ours", hint="use an address")
+    assert render_error(named, evolve(HEAD, path="/api/v1/poll")).model["hint"] == (
+        f"the name is not ours: use an address; {DRONE_HINT}"
+    )
 
 
 def test_wrong_field_is_named_without_the_root() -> None:
