@@ -127,8 +127,8 @@ def made(folder: Path, ebuilds: Mapping[str, str] | None = None) -> Portage:
         (one.prefix / path).mkdir(parents=True)
     for name in ("share", "lib", "bin"):
         (one.prefix / name).symlink_to(Path(ENVIRONMENT, name))
-    for path in (one.pkgdir, folder / "tmp", folder / "dist"):
-        path.mkdir()
+    for made in (one.pkgdir, folder / "tmp", folder / "dist"):
+        made.mkdir()
     _repository(repository)
     for cpv, text in (ebuilds or {"app-test/hello-1.0-r1": HELLO, "app-test/world-2": WORLD}).items():
         category, _, pf = cpv.partition("/")
