@@ -11,7 +11,17 @@ import structlog
 import trio
 from attrs import define, field
 
-from appliance.plugin import ApplianceError, Conflict, Core, LogBlock, LogChunk, NotFound, StorageFailed, TaskLogs
+from appliance.plugin import (
+    ApplianceError,
+    Conflict,
+    Core,
+    LogBlock,
+    LogChunk,
+    NotFound,
+    StorageFailed,
+    TaskLogs,
+    TooLarge,
+)
 
 from ..states import Build
 from . import store
@@ -28,6 +38,10 @@ REPORTED_WITHIN_US: Final = 10 * 60_000_000
 DAY_US: Final = 86_400_000_000
 OPEN_MAX: Final = 4_096
 """Logs that are written at once; a fleet has one for each drone."""
+OPEN_OF_DRONE_MAX: Final = 8
+"""Logs of one drone that are written at once; with one more the oldest ends, since drones build few at a time."""
+PRUNED_SHARE: Final = 0.9
+"""How full logs are once room was made: it is not made again for every part."""
 GAVE_UP: Final = "lost"
 """The outcome of a log whose drone is gone."""
 
@@ -50,6 +64,9 @@ class BuildLogs:
     name: str = "swarm-logs"
     _texts: TaskLogs = field(init=False)
     _open: dict[str, _Open] = field(factory=dict, init=False)
+    _ended_bytes: int = field(default=0, init=False)
+    """What is kept of the logs that have ended."""
+    _pruning: trio.Lock = field(factory=trio.Lock, init=False)
 
     def __attrs_post_init__(self) -> None:
         folder = self.core.folder / "build-logs"
@@ -60,7 +77,9 @@ class BuildLogs:
         left = await self.core.database.read(lambda connection: store.unended(connection, OPEN_MAX))
         now = self.core.now()
         for known in left:
-            self._open.setdefault(known.log_id, _Open(known, now))
+            opened = self._open.setdefault(known.log_id, _Open(known, now))
+            opened.about.size_bytes = await self.end_bytes(known.log_id)
+        await self._count_ended()
         task_status.started()
         while True:
             try:
@@ -77,6 +96,7 @@ class BuildLogs:
 
         :param about: what the drone says that it is, for a log that is new.
         :raises Conflict: it is another drone's, or too many are being written.
+        :raises TooLarge: the logs that are being written take all the room there is.
         :raises StorageFailed: nothing was stored.
         """
         opened = await self._opened(about)
@@ -84,6 +104,7 @@ class BuildLogs:
             known = opened.about
             if known.ended_unix_us is not None:
                 return known
+            await self._make_room(len(data))
             try:
                 known.size_bytes = await self._written(known.log_id, offset, data)
             except OSError as error:
@@ -111,16 +132,27 @@ class BuildLogs:
                 raise Conflict("too many logs are being written", hint="logs that nothing comes of end by themselves")
             if known is None:
                 known = about
+                await self._end_oldest_of(about.drone_id)
                 await self._put(known)
             opened = self._open.setdefault(about.log_id, _Open(known, self.core.now()))
         if opened.about.drone_id != about.drone_id:
             raise Conflict("that log is another drone's", hint="make a new random id for each build")
         return opened
 
+    async def _end_oldest_of(self, drone_id: str) -> None:
+        """End what a drone has left open, so that it never has more open than it can be building."""
+        its = [opened for opened in self._open.values() if opened.about.drone_id == drone_id]
+        its.sort(key=lambda opened: opened.heard_unix_us)
+        for opened in its[: max(0, len(its) - OPEN_OF_DRONE_MAX + 1)]:
+            async with opened.lock:
+                if opened.about.ended_unix_us is None:
+                    await self._end(opened.about, GAVE_UP)
+
     async def _end(self, known: BuildLog, outcome: str) -> None:
         known.outcome, known.ended_unix_us = outcome, self.core.now()
         await self._put(known)
-        self._open.pop(known.log_id, None)
+        if self._open.pop(known.log_id, None) is not None:
+            self._ended_bytes += min(known.size_bytes, self.settings.log_limit_bytes)
         self._texts.changed(known.log_id)
 
     async def _put(self, known: BuildLog) -> None:
@@ -178,6 +210,29 @@ class BuildLogs:
 
     # ------------------------------------------------------------ retention
 
+    @property
+    def _open_bytes(self) -> int:
+        limit = self.settings.log_limit_bytes
+        return sum(min(opened.about.size_bytes, limit) for opened in self._open.values())
+
+    async def _count_ended(self) -> None:
+        limit = self.settings.log_limit_bytes
+        self._ended_bytes = await self.core.database.read(lambda connection: store.ended_bytes(connection, limit))
+
+    async def _make_room(self, size_bytes: int) -> None:
+        """Remove the oldest logs that have ended when all together would take more than they may."""
+        total = self.settings.log_total_bytes
+        async with self._pruning:
+            if self._open_bytes + self._ended_bytes + size_bytes <= total:
+                return
+            if self._ended_bytes:
+                await self._remove_old(int(total * PRUNED_SHARE) - size_bytes)
+            if self._open_bytes + self._ended_bytes + size_bytes > total:
+                raise TooLarge(
+                    f"the logs that are being written take all of {total} bytes",
+                    hint="build on without; more room: log_total_bytes in [plugins.build_swarm]",
+                )
+
     async def prune(self) -> None:
         """End logs of drones that are gone, and remove the old ones and their texts."""
         now = self.core.now()
@@ -185,9 +240,20 @@ class BuildLogs:
             if now - opened.heard_unix_us > QUIET_US and opened.about.ended_unix_us is None:
                 async with opened.lock:
                     await self._end(opened.about, GAVE_UP)
+        async with self._pruning:
+            await self._remove_old(self.settings.log_total_bytes)
+
+    async def _remove_old(self, total_bytes: int) -> None:
+        """Remove what is too old or too much, so that at most ``total_bytes`` are kept where that can be."""
+        now = self.core.now()
         until = now - int(self.settings.log_keep_days * DAY_US)
         keep = self.settings.log_count_max
-        found = await self.core.database.read(lambda connection: store.old(connection, until_unix_us=until, keep=keep))
+        limit, ended = self.settings.log_limit_bytes, total_bytes - self._open_bytes
+        found = await self.core.database.read(
+            lambda connection: store.old(
+                connection, until_unix_us=until, keep=keep, limit_bytes=limit, ended_bytes=ended
+            )
+        )
         gone = [log_id for log_id in found if log_id not in self._open]
         if not gone:
             return
@@ -201,3 +267,4 @@ class BuildLogs:
             folder = self.core.folder / "build-logs" / log_id
             await trio.to_thread.run_sync(partial(shutil.rmtree, folder, ignore_errors=True))
         await self.core.database.write(write)
+        await self._count_ended()

@@ -15,6 +15,11 @@ class LogSettings:
         help="How much of a build's log is kept: its start, and as much as there is room for of its end.",
         validator=and_(ge(65_536), le(2**40)),
     )
+    log_total_bytes: int = setting(
+        4 * 2**30,
+        help="How much the logs of all builds may take together; the oldest that have ended go first.",
+        validator=and_(ge(2**20), le(2**50)),
+    )
     log_keep_days: float = setting(
         14.0, help="How long the log of a build is kept.", validator=and_(ge(0.01), le(3_650.0))
     )

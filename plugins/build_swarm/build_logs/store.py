@@ -22,7 +22,12 @@ _PAGE: Final = f"""{_SELECT}
 _OLD: Final = """
 SELECT log_id FROM build_swarm_log WHERE started_unix_us < :until_unix_us
 UNION SELECT log_id FROM
-    (SELECT log_id FROM build_swarm_log ORDER BY started_unix_us DESC, log_id DESC LIMIT -1 OFFSET :keep)"""
+    (SELECT log_id FROM build_swarm_log ORDER BY started_unix_us DESC, log_id DESC LIMIT -1 OFFSET :keep)
+UNION SELECT log_id FROM
+    (SELECT log_id, sum(min(size_bytes, :limit_bytes)) OVER (ORDER BY started_unix_us DESC, log_id DESC) AS bytes
+       FROM build_swarm_log WHERE ended_unix_us IS NOT NULL) WHERE bytes > :ended_bytes"""
+_ENDED_BYTES: Final = """
+SELECT coalesce(sum(min(size_bytes, :limit_bytes)), 0) FROM build_swarm_log WHERE ended_unix_us IS NOT NULL"""
 
 _OF_BUILD: Final = """
 SELECT log_id FROM build_swarm_log
@@ -58,10 +63,28 @@ def of_builds(connection: sqlite3.Connection, builds: list[dict[str, Any]]) -> l
     return [None if row is None else str(row[0]) for row in rows]
 
 
-def old(connection: sqlite3.Connection, *, until_unix_us: int, keep: int) -> list[str]:
-    """Return the ids of logs that began before a time, and of all but the newest ``keep``."""
-    values = {"until_unix_us": until_unix_us, "keep": keep}
+def old(
+    connection: sqlite3.Connection, *, until_unix_us: int, keep: int, limit_bytes: int, ended_bytes: int
+) -> list[str]:
+    """Return the ids of logs that are to go.
+
+    :param until_unix_us: those that began before go.
+    :param keep: all but so many of the newest go.
+    :param limit_bytes: what is kept of one log at most.
+    :param ended_bytes: what the logs that have ended may take together; the oldest of them go.
+    """
+    values = {
+        "until_unix_us": until_unix_us,
+        "keep": keep,
+        "limit_bytes": limit_bytes,
+        "ended_bytes": max(0, ended_bytes),
+    }
     return [row[0] for row in connection.execute(_OLD, values)]
+
+
+def ended_bytes(connection: sqlite3.Connection, limit_bytes: int) -> int:
+    """Return what is kept of all logs that have ended, when ``limit_bytes`` is kept of one at most."""
+    return int(connection.execute(_ENDED_BYTES, {"limit_bytes": limit_bytes}).fetchone()[0])
 
 
 def forget(connection: sqlite3.Connection, log_ids: list[str]) -> None:

@@ -270,6 +270,46 @@ async def test_log_ends_as_lost_when_its_drone_is_gone_and_old_ones_are_removed(
         assert await trio.to_thread.run_sync(lambda: list(folder.iterdir())) == []
 
 
+async def test_logs_together_take_no_more_than_they_may_and_the_oldest_go_first(tmp_path: Path) -> None:
+    clock = SteppingClock()
+    config = """
+        [plugins.build_swarm]
+        log_limit_bytes = 524_288
+        log_total_bytes = 1_048_576
+    """
+    drone_id = ""
+    ids: list[str] = []
+    async with logging(tmp_path, config, now=clock) as (one, log):
+        drone_id = log.client.drone_id
+        for _ in range(3):
+            each = sender(one, Drone(one, "drone-1", drone_id))
+            await each.send(0, b"x" * 400_000, "success")
+            ids.append(each.log_id)
+            clock.advance(1)
+        assert [item["log_id"] for item in (await one.read(LOGS))["items"]] == [ids[2], ids[1]]
+    async with swarm(tmp_path, config, now=clock) as one:  # what is there counts after a restart too
+        each = sender(one, Drone(one, "drone-1", drone_id))
+        await each.send(0, b"x" * 400_000)
+        assert [item["log_id"] for item in (await one.read(LOGS))["items"]] == [each.log_id, ids[2]]
+        other = sender(one, Drone(one, "drone-1", drone_id))
+        await other.send(0, b"x" * 400_000)
+        with pytest.raises(Refused) as refused:  # these two are being written, and take it all
+            await sender(one, Drone(one, "drone-1", drone_id)).send(0, b"x" * 400_000)
+        assert refused.value.status == 413
+        assert "take all of 1048576 bytes" in str(refused.value)
+        assert await each.send(400_000, b"", "success") == 400_000
+
+
+async def test_drone_has_few_logs_open_and_the_one_it_left_longest_ends(tmp_path: Path) -> None:
+    clock = SteppingClock()
+    async with logging(tmp_path, now=clock) as (one, log):
+        for _ in range(9):
+            await sender(one, Drone(one, "drone-1", log.client.drone_id)).send(0, b"x\n")
+            clock.advance(1)
+        lost = [item["status"] for item in (await one.read(LOGS))["items"]]
+        assert lost == ["", "", "", "", "", "", "", "", "lost"]
+
+
 async def test_build_of_the_history_is_found_by_its_log(tmp_path: Path) -> None:
     async with logging(tmp_path) as (one, log):
         drone = Drone(one, "drone-1", log.client.drone_id)
