@@ -1,6 +1,7 @@
 """The packages and sessions in memory, with every index over them, and which of them are not on disk yet."""
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import Final
 
 from attrs import define, field
@@ -103,6 +104,15 @@ class Book:
         for package in [each for each in self.packages.values() if each.state in FINAL]:
             if package.session_id != session.session_id:
                 self.forget(package)
+
+    def let_go(self, most: int) -> None:
+        """Forget the oldest received packages beyond so many; a session that never ends does not fill memory."""
+        beyond = self.counts[RECEIVED] - most
+        if beyond > 0:
+            received = (each for each in self.packages.values() if each.state is RECEIVED)
+            for package in list(islice(received, beyond)):
+                self.forget(package)
+            self.revision += 1
 
     # ------------------------------------------------------------ changing
 

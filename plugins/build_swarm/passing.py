@@ -1,10 +1,15 @@
 """What time alone makes due: silent drones, leases, idle drones, blocked packages."""
 
+from typing import Final
+
 from . import atoms
 from .desk import Desk
 from .handing import is_being_built, lose
 from .rules import Moment, is_idle, is_lost, is_silent, is_unblocked
 from .states import Drone, Package
+
+RECEIVED_MAX: Final = 50_000
+"""Received packages in memory, where listings find them; older ones are counted by their session, and in history."""
 
 
 def pass_time(desk: Desk, at: Moment) -> None:
@@ -19,6 +24,7 @@ def pass_time(desk: Desk, at: Moment) -> None:
         if is_unblocked(package, at.us, desk.settings):
             _bring_back(desk, package)
     desk.close_session(at)
+    desk.book.let_go(RECEIVED_MAX)
 
 
 def _look_after(desk: Desk, drone: Drone, at: Moment) -> None:
