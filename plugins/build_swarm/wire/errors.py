@@ -8,7 +8,10 @@ from .plain import plain
 
 NOT_AUTHENTICATED: Final = "Admin authentication required"
 KEY_HINT: Final = "send the key as X-Admin-Key (appliance token create admin-key makes one)"
-DRONE_HINT: Final = "let the drone's network in by open_to of [plugins.build_swarm], or send its token (appliance token create drone NAME)"
+DRONE_HINT: Final = (
+    "let the drone's network in by open_to of [plugins.build_swarm], "
+    "or send its token (appliance token create drone NAME)"
+)
 DRONE_PATHS: Final = frozenset(f"/api/v1/{name}" for name in ("complete", "poll", "register", "report", "work"))
 """What drones call, which have no key to send."""
 _HINTS: Final = {404: "the endpoints are listed at /docs", 503: "try again in a moment"}
