@@ -70,9 +70,11 @@ class _Reading:
         for one in attrs.fields(class_):
             if made is None or (isinstance(table, Mapping) and one.name in table):
                 continue
-            for variable in one.metadata.get(ENVIRONMENT, ()):
-                if variable not in self.environment:
-                    continue
+            given = [variable for variable in one.metadata.get(ENVIRONMENT, ()) if variable in self.environment]
+            for variable in given:
+                if variable != given[0] and self.environment[variable] != self.environment[given[0]]:
+                    self.environment_problem(variable, "(set)", f"the same as {given[0]}, or not to be set")
+            for variable in given[:1]:
                 value, faults = read_value(
                     _from_text(self.environment[variable], hints[one.name]), hints[one.name], one, (variable,)
                 )
@@ -82,7 +84,6 @@ class _Reading:
                 if not faults:
                     made = evolve(made, **{one.name: value})
                     self.origins[f"{name}.{one.name}"] = f"environment {variable}"
-                break
         return made
 
     def environment_problem(self, variable: str, what: str, expected: str) -> None:

@@ -27,7 +27,7 @@ def setting(
 
     :param help: one sentence, for the generated file and the documentation.
     :param reload: ``live`` when a reload applies it, ``restart`` when only a restart does.
-    :param environment: variables that give a value when the file does not, first one first.
+    :param environment: variables that give a value when the file does not; several must not say different things.
     :param secret: never shown by ``config show``.
     """
     metadata = {HELP: help, RELOAD: reload, ENVIRONMENT: environment, SECRET: secret}

@@ -169,7 +169,16 @@ def test_the_file_wins_over_the_environment_and_the_environment_over_the_default
     assert settings.plugin("own").own.history_max_minutes == 30
     settings = read(tmp_path, f"[people]\nadmin_key = '{'f' * 16}'", environment=environment | {"ADMIN_KEY": "k" * 16})
     assert settings.people.admin_key == "f" * 16
-    assert read(tmp_path, "", environment=environment | {"ADMIN_KEY": "k" * 16}).people.admin_key == "k" * 16
+
+
+def test_two_variables_of_one_setting_must_not_say_different_things(tmp_path: Path) -> None:
+    same = {"ADMIN_KEY": "k" * 16, "ADMIN_SECRET": "k" * 16}
+    assert read(tmp_path, "", environment=same).people.admin_key == "k" * 16
+    with pytest.raises(BadConfiguration) as caught:
+        read(tmp_path, "", environment=same | {"ADMIN_SECRET": "s" * 16})
+    (problem,) = caught.value.problems
+    assert (problem.key, problem.found) == ("ADMIN_SECRET", "(set)")
+    assert "ADMIN_KEY" in problem.expected
 
 
 def test_http_port_adds_a_loopback_listener_once(tmp_path: Path) -> None:
