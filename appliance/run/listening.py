@@ -4,6 +4,7 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 import structlog
@@ -24,6 +25,7 @@ from appliance.surface import BoundSurface, Surface
 log = structlog.get_logger(__name__)
 
 CORE_SURFACE = "core"
+PAGES_SURFACE = "dashboard"
 
 
 @frozen(kw_only=True)
@@ -214,3 +216,20 @@ class PublicUrl:
         # Where a site stands there are no pages of ours to link to.
         ours_first = sorted(self.bound, key=lambda one: bool(one.settings.site))
         return configured or next((one.url for one in ours_first if one.url), "http://127.0.0.1:8080")
+
+    def pages(self) -> str:
+        """Return the base of links for people: as above, unless that is a listener of ours without our pages."""
+        base = self()
+        url = urlsplit(base)
+        port = url.port or _PORTS.get(url.scheme)
+        there = [one for one in self.bound if not one.address.is_unix and one.address.port == port]
+        if not there or any(_has_pages(one) for one in there):
+            return base
+        return next((one.url for one in self.bound if one.url and _has_pages(one)), base)
+
+
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+def _has_pages(one: Bound) -> bool:
+    return not one.settings.site and (not one.settings.surfaces or PAGES_SURFACE in one.settings.surfaces)

@@ -310,7 +310,7 @@ class _Inner:
         return ApplianceState(
             **parts.shared(),
             access=access,
-            public_url=self.url,
+            public_url=self.url.pages,
             now=options.now,
             plugins=self.host,
             settings=self.settings,
@@ -331,7 +331,7 @@ class _Inner:
         say = self.whole.options.say
         for line in device_lines(self.agent.gpus, self.agent.backends):
             say(line)
-        for line in door_lines(self.bound, self.url(), setup_secret):
+        for line in door_lines(self.bound, self.url.pages(), setup_secret):
             say(line)
 
     async def reload(self) -> Change:

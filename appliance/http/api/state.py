@@ -50,7 +50,7 @@ class CoreState:
     host_id: str
     """This host in the inventory."""
     public_url: Callable[[], str]
-    """Returns the base of absolute URLs, without a trailing slash."""
+    """Returns the base of links for people, without a trailing slash."""
     now: Now = unix_now_us
     plugins: PluginList | None = None
     settings: Any = None

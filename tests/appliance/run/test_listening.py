@@ -1,14 +1,16 @@
 """What the settings say about listeners, limits and callers."""
 
+import socket
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from structlog.testing import capture_logs
 
 from appliance.errors import BadConfiguration
 from appliance.http.tls import self_signed
-from appliance.run.listening import limits_of, policy
-from appliance.settings import ListenerSettings, PeopleSettings, PluginSettings, ServerSettings, Settings
+from appliance.run.listening import Bound, PublicUrl, limits_of, policy
+from appliance.settings import ListenerSettings, LiveSettings, PeopleSettings, PluginSettings, ServerSettings, Settings
 from appliance.testing import SteppingClock, running
 
 
@@ -53,6 +55,35 @@ async def test_a_listener_serves_the_surfaces_it_names_and_core_always(tmp_path:
         assert (await appliance.get("/healthz")).status == 200
         assert (await appliance.get("/login")).status == 404
         assert (await appliance.control("GET", "/login")).status == 200
+
+
+async def test_links_for_people_lead_to_a_listener_that_has_our_pages(tmp_path: Path) -> None:
+    config = """
+[server]
+public_url = "http://127.0.0.1:{port}"
+[[listeners]]
+address = "127.0.0.1:0"
+surfaces = ["core", "dashboard"]
+[[listeners]]
+address = "127.0.0.1:{port}"
+surfaces = ["core"]
+"""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    async with running(tmp_path, config=config.replace("{port}", str(port)), listen=()) as appliance:
+        link = (await appliance.control("POST", "/api/appliance/setup-link")).json["url"]
+        assert link.startswith("http://127.0.0.1:")
+        assert f":{port}/" not in link
+        assert (await appliance.get(urlsplit(link).path)).status == 200
+
+
+def test_links_for_people_are_those_of_the_configuration_where_it_is_no_listener_of_ours() -> None:
+    server = ServerSettings(public_url="https://gpu.example.net/")
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        one = Bound(settings=ListenerSettings(address="127.0.0.1:0", surfaces=("core",)), sockets=(sock,))
+        behind = PublicUrl(LiveSettings(Settings(server=server)), [one])
+        assert behind.pages() == "https://gpu.example.net"
+        assert PublicUrl(LiveSettings(Settings()), [one]).pages() == one.url
 
 
 async def test_a_unix_socket_is_served_with_its_mode_and_taken_away(tmp_path: Path) -> None:
