@@ -34,7 +34,7 @@ from .build_logs.service import BuildLogs
 from .cleaning import Plans
 from .drone_configs import DroneConfigs
 from .drone_locks import DroneLocks
-from .local.service import LocalDrone, runs_as_us
+from .local import place
 from .payloads import own_routes as payload_own_routes
 from .payloads import page_routes as payload_page_routes
 from .payloads import routes as payload_routes
@@ -90,7 +90,7 @@ def build(core: Core) -> Parts:
     ssh_parts.healing.may_reboot = drone_configs.may_reboot
     drone_locks = DroneLocks(core, swarm, ssh_parts.approvals, ssh_parts.ssh, drone_configs, core.settings)
     records = records_of(core, core.settings, swarm)
-    local = LocalDrone.where_it_can_be(core, core.settings, swarm, binhost, build_logs)
+    local = place.drones(core, core.settings, swarm, binhost, build_logs)
     state = SwarmState(
         core=core,
         settings=core.settings,
@@ -120,7 +120,7 @@ def build(core: Core) -> Parts:
             *local,
         ],
         readiness=[binhost_setup.readiness(binhost), *(one.readiness for one in local)],
-        runs_as_us=runs_as_us(core.settings, core),
+        runs_as_us=place.runs_as_us(core.settings, core),
         panels=[overview.panel(swarm)],
         prometheus=[binhost_setup.section(binhost)],
     )

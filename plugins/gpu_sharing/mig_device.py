@@ -8,9 +8,8 @@ found." until it is on.
 import re
 import shutil
 import subprocess
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 from attrs import define, frozen
@@ -18,6 +17,9 @@ from attrs import define, frozen
 from appliance.plugin import Conflict, NotAvailable
 
 from .mig_profiles import Profile, published_profiles, read_profiles
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 PROGRAM: Final = "nvidia-smi"
 READ_SECONDS: Final = 30.0
@@ -145,7 +147,9 @@ class MigDevice:
         """Return the arguments that make a GPU instance and its compute instance."""
         return "mig", "-i", self.gpu_id, "-cgi", profile, "-C"
 
-    def _gpu(self, text: str) -> tuple[ElementTree.Element, str]:
+    def _gpu(self, text: str) -> "tuple[Element, str]":
+        import xml.etree.ElementTree as ElementTree  # half a megabyte, for hosts whose GPUs can be divided
+
         try:
             root = ElementTree.fromstring(text)  # noqa: S314  what the host's own driver says
         except ElementTree.ParseError:
@@ -174,21 +178,21 @@ class MigDevice:
         raise NotAvailable(f"not available because {PROGRAM} did not answer within {seconds:.0f} s")
 
 
-def _text(element: ElementTree.Element, path: str) -> str:
+def _text(element: "Element", path: str) -> str:
     return (element.findtext(path) or "").strip()
 
 
-def _numbers(element: ElementTree.Element, path: str) -> list[int]:
+def _numbers(element: "Element", path: str) -> list[int]:
     texts = [(each.text or "").strip() for each in element.iterfind(path)]
     return [int(text) for text in texts if text.isdigit()]
 
 
-def _mib(element: ElementTree.Element, path: str) -> int:
+def _mib(element: "Element", path: str) -> int:
     number, _, unit = _text(element, path).partition(" ")
     return int(number) if number.isdigit() and unit == "MiB" else 0
 
 
-def _instances(gpu: ElementTree.Element) -> list[Instance]:
+def _instances(gpu: "Element") -> list[Instance]:
     names = ("index", "gpu_instance_id", "compute_instance_id")
     found = []
     for each in gpu.iterfind("mig_devices/mig_device"):

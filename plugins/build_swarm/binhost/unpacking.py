@@ -4,9 +4,7 @@ import bz2
 import lzma
 import zlib
 from collections.abc import Callable
-from typing import Any, Final, Protocol
-
-from backports import zstd
+from typing import Final, Protocol
 
 from .tarwalk import BadArchive
 
@@ -45,15 +43,35 @@ class _Gzip:
         return self._inner.decompress(data, max_length)
 
 
-def _zstd() -> Any:
-    return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG})
+class _Zstd:
+    """zstd's decompressor; what it cannot unpack is a `ValueError`."""
+
+    def __init__(self) -> None:
+        from backports import zstd  # a megabyte that only a host of such packages needs
+
+        self._inner = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG})
+        self._error = zstd.ZstdError
+
+    @property
+    def eof(self) -> bool:
+        return self._inner.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inner.unused_data
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        try:
+            return self._inner.decompress(data, max_length)
+        except self._error as error:
+            raise ValueError(str(error)) from error
 
 
 _KINDS: Final[dict[str, Callable[[], _Unpacker]]] = {
     ".gz": _Gzip,
     ".bz2": bz2.BZ2Decompressor,
     ".xz": lambda: lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=LZMA_MEMORY_BYTES),
-    ".zst": _zstd,
+    ".zst": _Zstd,
 }
 _NOT_TAKEN: Final = {".lz4": "lz4", ".lz": "lzip", ".lzo": "lzop"}
 
@@ -73,7 +91,7 @@ def unpack(data: bytes, suffix: str, *, most_bytes: int) -> bytes:
         raise BadArchive(f"its metadata is packed in an unknown way ({suffix[:16]})")
     try:
         return _unpacked(data, make, most_bytes)
-    except (OSError, EOFError, ValueError, MemoryError, zlib.error, lzma.LZMAError, zstd.ZstdError) as error:
+    except (OSError, EOFError, ValueError, MemoryError, zlib.error, lzma.LZMAError) as error:
         raise BadArchive(f"its metadata cannot be unpacked: {str(error)[:200]}") from error
 
 

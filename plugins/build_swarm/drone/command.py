@@ -6,7 +6,6 @@ import re
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,12 +22,11 @@ from .building import PATHS
 from .drone import Drone
 from .http_server import HttpServer, read_address
 from .models import Options
+from .portage import PKGDIR, packages_folder
 from .spool import Spool, SpoolInUse
 
 BUILD: Final = "emerge --oneshot --buildpkg --usepkg --ask=n --color=y --nospinner --verbose-conflicts {atom}"
-PKGDIR: Final = "/var/cache/binpkgs"
 TOKEN_BYTES_MAX: Final = 4_096
-ASK_SECONDS: Final = 30.0
 INTERRUPTED: Final = 130
 
 
@@ -197,20 +195,6 @@ def _state_dir() -> str:
         return "/var/lib/appliance-drone"
     base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     return os.path.join(base, "appliance-drone")
-
-
-def packages_folder() -> Path:
-    """Ask Portage where it puts binary packages; blocks for as long as that takes."""
-    program = shutil.which("portageq", path=PATHS)
-    if program is None:
-        return Path(PKGDIR)
-    command = [program, "envvar", "PKGDIR"]
-    try:
-        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=ASK_SECONDS)
-    except (OSError, subprocess.SubprocessError):
-        return Path(PKGDIR)
-    said = done.stdout.strip()
-    return Path(said if said.startswith("/") else PKGDIR)
 
 
 def token_of(api: CommandApi, file: str) -> str:

@@ -45,6 +45,7 @@ class LocalServer:
                     metrics=beat["metrics"],
                     current_task=beat["current_task"] or "",
                     version=beat["version"],
+                    is_proven=True,  # it is us
                 )
             )
         )

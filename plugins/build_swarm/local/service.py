@@ -16,8 +16,7 @@ from appliance.plugin import ApplianceError, Core, Readiness
 
 from ..binhost.binhost import Binhost
 from ..build_logs.service import BuildLogs
-from ..drone import host
-from ..drone.command import packages_folder
+from ..drone import host, portage
 from ..drone.drone import Drone
 from ..drone.models import Options
 from ..drone.spool import Spool
@@ -28,7 +27,6 @@ from .settings import LocalSettings
 
 log = structlog.get_logger(__name__)
 
-PROGRAM: Final = "emerge"
 STOP_SECONDS: Final = 5.0
 BEHIND_NAME: Final = "-local"
 """The host may have a drone of its own besides, of its own name."""
@@ -36,13 +34,6 @@ FOLDER: Final = "local-drone"
 SHOWN_ONLY: Final = "shown-only"
 """A file that says that it was we who paused the drone, and no operator."""
 BY: Final = "local_builds"
-
-
-def runs_as_us(settings: LocalSettings, core: Core, *, uid: Callable[[], int] = os.geteuid) -> str:
-    """Return what runs as the appliance's own user, in words; empty where nothing does."""
-    is_wanted = settings.local_drone and settings.local_builds
-    here = is_wanted and uid() == 0 and core.host.find_program(PROGRAM) is not None
-    return "builds of packages (local_builds)" if here else ""
 
 
 @define(eq=False)
@@ -58,15 +49,6 @@ class LocalDrone:
     name: str = "swarm-local-drone"
     problem: str | None = field(default=None, init=False)
     """Why it does not build though it should."""
-
-    @classmethod
-    def where_it_can_be(
-        cls, core: Core, settings: LocalSettings, swarm: Swarm, binhost: Binhost, build_logs: BuildLogs
-    ) -> "list[LocalDrone]":
-        """Return the drone, nothing where it is switched off or there is no emerge."""
-        if not settings.local_drone or core.host.find_program(PROGRAM) is None:
-            return []
-        return [cls(core, settings, swarm, binhost, build_logs)]
 
     @property
     def readiness(self) -> Readiness:
@@ -139,7 +121,7 @@ class LocalDrone:
             name=self.drone_name,
             build_argv=(program, *words[1:]),
             state_dir=folder,
-            pkgdir=packages_folder() if self.builds else folder,
+            pkgdir=portage.packages_folder() if self.builds else folder,
             tree=host.TREE,
             cores=len(os.sched_getaffinity(0)),
             ram_gb=host.ram_gb(),

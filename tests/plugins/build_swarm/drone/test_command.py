@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from attrs import define, field
 
-from plugins.build_swarm.drone.command import drone, options_of, packages_folder, parser, token_of
+from plugins.build_swarm.drone.command import drone, options_of, parser, token_of
+from plugins.build_swarm.drone.portage import packages_folder
 from plugins.build_swarm.drone.spool import Spool
 
 

@@ -14,8 +14,9 @@ from attrs import define
 from appliance.host import Host
 from appliance.testing import RunningAppliance, running
 from plugins.build_swarm.drone.models import Refused
+from plugins.build_swarm.local.place import runs_as_us
 from plugins.build_swarm.local.server import LocalServer
-from plugins.build_swarm.local.service import LocalDrone, runs_as_us
+from plugins.build_swarm.local.service import LocalDrone
 from plugins.build_swarm.local.settings import LocalSettings
 from plugins.build_swarm.state import SwarmState
 from plugins.build_swarm.states import Drone, QueueRequest
