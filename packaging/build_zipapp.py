@@ -103,7 +103,7 @@ def collect(spec: dict[str, Any], cache: Path) -> tuple[Files, tuple[int, int]]:
             glibc = max(glibc, glibc_needed(wheel))
             folder = PURE if wheel.name in shared else tag(version)
             for path, content in wheel_files(wheel):
-                if matches(path, exclude["everywhere"] + exclude["wheels"]) and not matches(path, exclude["keep"]):
+                if matches(path, exclude["everywhere"] + exclude["wheels"]):
                     continue
                 if files.setdefault(f"{folder}/{path}", content) != content:
                     raise SystemExit(f"build: two different files want to be {path}; one is from {wheel.name}")

@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
     ),
     ("contract surface frames hookspecs plugin loading panels", "pluggy quart"),
     ("http", "h11 hypercorn quart_trio wsproto"),
-    ("run cli scripted_engine testing __main__", "click rich tomlkit httpx2"),
+    ("run cli scripted_engine testing __main__", "click tomlkit httpx2"),
 )
 """Every module has a row here; a new one gets one before it gets a second importer."""
 
