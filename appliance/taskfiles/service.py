@@ -12,7 +12,7 @@ import re
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Final
 
@@ -26,8 +26,13 @@ SKIPPED_MAX: Final = 100
 """So many entries that were not kept are told one by one."""
 _JOB_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _OUTPUT: Final = re.compile(r"output-(\d{1,9})")
-# Without the host's own table of types: the same file has the same type everywhere.
-_TYPES: Final = mimetypes.MimeTypes()
+
+
+@cache
+def _types() -> mimetypes.MimeTypes:
+    # Without the host's own table of types: the same file has the same type everywhere. Made where a file is looked
+    # at: the module reads the host's table all the same, which costs a start 5 ms and half a megabyte.
+    return mimetypes.MimeTypes()
 
 
 @frozen(kw_only=True)
@@ -53,7 +58,7 @@ class StoredFile:
     @property
     def content_type(self) -> str:
         """By the file's name."""
-        guessed, encoding = _TYPES.guess_type(f"file:///{self.path.replace('%', '')}")
+        guessed, encoding = _types().guess_type(f"file:///{self.path.replace('%', '')}")
         return "application/octet-stream" if guessed is None or encoding else guessed
 
 
