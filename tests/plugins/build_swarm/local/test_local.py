@@ -91,6 +91,7 @@ async def test_host_with_emerge_is_listed_as_a_drone_that_builds_nothing(tmp_pat
         assert drone.drone_id == one.state.core.host_id.replace("-", "")
         assert drone.paused
         assert drone.is_online
+        assert drone.is_proven  # a stranger can neither be it nor take its name
         assert drone.cores > 0
         await one.state.swarm.queue(QueueRequest(atoms=(ATOM,)))
         assert (await one.state.swarm.work(drone.drone_id)).package is None
