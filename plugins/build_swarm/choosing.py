@@ -50,6 +50,11 @@ class Shelves:
     def __iter__(self) -> Iterator[Package]:
         return iter(self._by_id.values())
 
+    @property
+    def needs(self) -> set[PackageNeeds]:
+        """What drones must have to build what lies here, each once."""
+        return {shelf.needs for shelf in set(self._lies_on.values())}
+
     def put(self, package: Package) -> None:
         """Lay a package where its needs and the drones that it avoids now belong."""
         number, place = package.package_id, (package.needs, package.avoided_drones)

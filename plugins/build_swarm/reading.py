@@ -188,18 +188,24 @@ class Reading:
         )
 
     def eta_s(self, session: Session) -> float | None:
-        """Return after how many seconds a session is likely done; ``None``: nothing tells. At most 5 s old."""
+        """Return after how many seconds a session is likely done; at most 5 s old.
+
+        ``None``: nothing tells, or it needs what no drone has that builds now.
+        """
         if not session.is_active:
             return None
         now_us = self.moment().us
         kept_us, kept_id, kept_s = self._eta
         if kept_id == session.session_id and now_us - kept_us < ETA_KEPT_US:
             return kept_s
-        builders = sum(
-            drone.is_online and drone.kind is DroneKind.DRONE and not refusal(drone, now_us, self.desk.settings)
+        builders = [
+            drone
             for drone in self.desk.fleet.by_id.values()
-        )
-        made = self.desk.history.left_s(self.desk.book.packages.values(), builders, now_us)
+            if drone.is_online and drone.kind is DroneKind.DRONE and not refusal(drone, now_us, self.desk.settings)
+        ]
+        made = None
+        if all(any(suits(drone, needs) for drone in builders) for needs in self.desk.book.needed.needs):
+            made = self.desk.history.left_s(self.desk.book.packages.values(), len(builders), now_us)
         self._eta = (now_us, session.session_id, made)
         return made
 

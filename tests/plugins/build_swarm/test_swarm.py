@@ -122,6 +122,20 @@ async def test_sweeper_is_given_blocked_packages_alone_and_not_again_what_it_fai
         assert await bench.given("Sweeper-1") is None
 
 
+async def test_session_with_what_no_drone_can_build_has_no_estimate(tmp_path: Path) -> None:
+    async with opened(tmp_path) as bench:
+        await bench.beat("a")
+        await bench.queue("one", "two")
+        assert await bench.built("a", duration_s=8.0) == "one"
+        assert bench.swarm.status().eta_s == 8.0
+        await bench.queue("big", needs=PackageNeeds(cores=64))
+        bench.advance(6)
+        assert bench.swarm.status().eta_s is None
+        await bench.beat("large", capabilities={"cores": 64})
+        bench.advance(6)
+        assert bench.swarm.status().eta_s == 8.0
+
+
 async def test_session_that_never_ends_keeps_its_counts_and_lets_its_oldest_packages_go(tmp_path: Path) -> None:
     async with opened(tmp_path) as bench:
         await bench.beat("a")
