@@ -113,8 +113,9 @@ else
     # Side by side: those in their own process, whose coverage counts, and those that wait for others or for a browser.
     parts="core plugins processes browser"
     here="$marks and not zipapp and not browser"
-    tests core coverage run --parallel-mode -m pytest -m "$here" tests/appliance &
-    tests plugins coverage run --parallel-mode -m pytest -m "$here" --ignore tests/appliance tests &
+    tests core coverage run --parallel-mode -m pytest -m "$here" tests/appliance tests/plugins/gpu_sharing &
+    tests plugins coverage run --parallel-mode -m pytest -m "$here" \
+        --ignore tests/appliance --ignore tests/plugins/gpu_sharing tests &
     tests processes pytest -m "$marks and zipapp and not browser" &
     tests browser pytest -m "$marks and browser"
     wait
