@@ -1,7 +1,10 @@
 """Private keys: one file each, ``license-<kid>.pem`` (PKCS #8) in the folder of secret keys, readable by us alone."""
 
+import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,12 +17,51 @@ if TYPE_CHECKING:
 PREFIX: Final = "license-"
 SUFFIX: Final = ".pem"
 FILE_MAX_BYTES: Final = 4_096
+PUBLIC_BYTES: Final = 32
+MAKING_SECONDS: Final = 30.0
+LIBRARY: Final = "cryptography.hazmat.primitives.asymmetric.ed25519"
+_MAKE: Final = f"""
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from {LIBRARY} import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+key = Ed25519PrivateKey.generate()
+pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+sys.stdout.buffer.write(key.public_key().public_bytes_raw() + pem)
+"""
 
 
 class LicenseKeyRefused(ApplianceError):
     """A licence key cannot be used: others can get at its file, it is somebody else's, or it holds no such key."""
 
     status = 503
+
+
+def _made() -> tuple[bytes, bytes]:
+    """Return a new key: its public half, and the private one as it is kept."""
+    # Every first start makes a key, and few ever sign with it: what makes it stays out of a process that runs for
+    # months and would keep the library's 12 MB. Where there can be no such process, it is made here all the same.
+    if LIBRARY not in sys.modules and sys.executable:
+        command = [sys.executable, "-I", "-S", "-c", _MAKE, json.dumps(sys.path)]
+        try:
+            done = subprocess.run(
+                command,
+                check=True,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                timeout=MAKING_SECONDS,
+            )
+        except (OSError, subprocess.SubprocessError):
+            pass
+        else:
+            return done.stdout[:PUBLIC_BYTES], done.stdout[PUBLIC_BYTES:]
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    key = Ed25519PrivateKey.generate()
+    pem, pkcs8, plain = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    return key.public_key().public_bytes_raw(), key.private_bytes(pem, pkcs8, plain)
 
 
 class LicenseKeys:
@@ -40,14 +82,7 @@ class LicenseKeys:
 
     def make(self) -> bytes:
         """Make a key, on disk when this returns; return its public half."""
-        from cryptography.hazmat.primitives import serialization
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-        key = Ed25519PrivateKey.generate()
-        public = key.public_key().public_bytes_raw()
-        content = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        public, content = _made()
         file = os.open(
             self._path(thumbprint(public)), os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
         )
