@@ -13,7 +13,6 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from attrs import field, frozen
 
@@ -163,6 +162,8 @@ class Cron:
 def _clock(zone: str) -> tzinfo:
     if zone == "UTC":
         return UTC
+    from zoneinfo import ZoneInfo  # brings how Python was built along, half a megabyte, for schedules in local time
+
     try:
         return ZoneInfo(zone)
     except (ValueError, OSError, LookupError):
