@@ -157,6 +157,15 @@ def clean_path(given):
     return own
 
 
+def forget_archive():
+    """Let go of the file's own directory: 1,900 entries, a megabyte, and nothing is read from it any more."""
+    global __loader__
+    import zipimport
+
+    zipimport._zip_directory_cache.clear()
+    __loader__ = __spec__.loader = None
+
+
 def forget(roots):
     """Drop modules of our names that a ``.pth`` or ``sitecustomize`` has imported from elsewhere."""
     for name in list(sys.modules):
@@ -482,6 +491,7 @@ def main():
     forget(set(facts["roots"]))
     sys.path[:] = [tree, *rest]
     sys.path_importer_cache.clear()
+    forget_archive()
 
     import importlib
 
