@@ -67,11 +67,6 @@ class HostKey:
         return f"{host} {self.text}"
 
 
-def best_of(keys: Iterable[HostKey]) -> HostKey | None:
-    """Return the key that is approved where a host has several; ``None`` for none."""
-    return min(keys, key=lambda key: TYPES.index(key.type), default=None)
-
-
 def read_scanned(text: str) -> list[HostKey]:
     """Return the keys that ssh-keyscan printed, best first; what is no key is passed over."""
     found: list[HostKey] = []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import BadInput, StorageFailed
-from plugins.build_swarm.host_keys import HostKey, best_of, read_scanned, write_known_hosts
+from plugins.build_swarm.host_keys import HostKey, read_scanned, write_known_hosts
 from tests.plugins.build_swarm.ssh_kit import HOST_KEY, OTHER_KEY
 
 
@@ -59,8 +59,6 @@ def test_best_key_of_a_host_is_ed25519(tmp_path: Path) -> None:
     text = f"# 192.0.2.1:22 SSH-2.0\n192.0.2.1 {rsa}\n192.0.2.1 {own}\n192.0.2.1 garbage\n"
     found = read_scanned(text)
     assert [key.type for key in found] == ["ssh-ed25519", "ssh-rsa"]
-    assert best_of(reversed(found)) == found[0]
-    assert best_of([]) is None
 
 
 def test_known_hosts_is_written_whole_and_for_us_alone(tmp_path: Path) -> None:
