@@ -25,6 +25,11 @@ def check_may_be(caller: Caller, name: str, known: Drone | None) -> None:
         return
     if name == caller.subject and (known is None or known.name == caller.subject):
         return
+    if name == caller.subject and known is not None:
+        raise Forbidden(
+            f"this credential is that of drone {name}, and what has this id is known as drone {known.name}",
+            hint=f"delete drone {known.name} (on its page, or DELETE /api/v1/nodes/{known.name}): it registers anew",
+        )
     raise Forbidden(
         f"this credential is that of drone {caller.subject}",
         hint="send the credential of the drone that is named, or name the drone that it is for",

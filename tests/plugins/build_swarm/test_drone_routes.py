@@ -161,6 +161,20 @@ async def test_drone_that_has_shown_its_credential_is_nobody_without_it(tmp_path
         assert (await one.send("POST", "/api/v1/register", body)).status == 200
 
 
+async def test_drone_that_gets_a_credential_of_another_name_is_told_to_be_deleted_first(tmp_path: Path) -> None:
+    async with swarm(tmp_path) as one:
+        minted = await one.appliance.state.credentials.create(Kind.DRONE, subject="drone-own")
+        own = STRANGER | {"Authorization": f"Bearer {minted.secret}"}
+        before = await one.drone("localhost")
+        body = {"id": before.id, "name": "drone-own"}
+        refused = await one.send("POST", "/api/v1/register", body, headers=own)
+        assert refused.status == 403
+        assert "known as drone localhost" in refused.json["error"]
+        assert "DELETE /api/v1/nodes/localhost" in refused.json["hint"]
+        assert (await one.send("DELETE", "/api/v1/nodes/localhost")).status == 200
+        assert (await one.send("POST", "/api/v1/register", body, headers=own)).status == 200
+
+
 TWO_LISTENERS = """
 [[listeners]]
 address = "127.0.0.1:0"
