@@ -130,6 +130,8 @@ class Mps:
     name: str = "mps-daemons"
     _daemons: dict[str, _Daemon] = field(factory=dict, init=False)
     _generations: Iterator[int] = field(factory=lambda: itertools.count(1), init=False)
+    _needless: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot, init=False)
+    """Where the service waits while no daemon is wanted."""
 
     # ------------------------------------------------------------ told and asked
 
@@ -149,6 +151,7 @@ class Mps:
         daemon = self._daemons.get(key)
         if daemon is None:
             daemon = self._daemons[key] = _Daemon(key, gpu_ids, identity)
+            self._needless.unpark_all()
         if worker.worker_id not in daemon.wanted_by:
             self.release(worker.worker_id)
             daemon.wanted_by.add(worker.worker_id)
@@ -180,7 +183,10 @@ class Mps:
             while True:
                 for daemon in list(self._daemons.values()):
                     await self._step(daemon)
-                await trio.sleep(LOOK_SECONDS)
+                if not self._daemons:
+                    await self._needless.park()
+                else:
+                    await trio.sleep(LOOK_SECONDS)
         finally:
             with trio.CancelScope(shield=True):
                 await self._stop_all()

@@ -50,6 +50,8 @@ class Running:
     """Under which each worker gets a cgroup; by default beneath our own, ``None`` where none can be made."""
     name: str = "local-workers"
     _tended: dict[str, Tended] = field(factory=dict, init=False)
+    _needless: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot, init=False)
+    """Where the service waits while there are no workers."""
 
     @cgroups.default
     def _default_cgroups(self) -> Path | None:
@@ -65,6 +67,7 @@ class Running:
         tended = self._tended.get(worker.worker_id)
         if tended is None:
             tended = self._tended[worker.worker_id] = Tended(worker.worker_id, self._ground())
+            self._needless.unpark_all()
         command = self.settings.command(worker.worker_id, worker.name)
         tended.wanted, tended.why = None, self._why_not(worker, command, is_there=is_there)
         if tended.why or command is None:
@@ -147,7 +150,10 @@ class Running:
         try:
             while True:
                 await self._look()
-                await trio.sleep(self.pace.look_seconds)
+                if not self._tended:
+                    await self._needless.park()
+                else:
+                    await trio.sleep(self.pace.look_seconds)
         finally:
             with trio.CancelScope(shield=True):
                 await self._stop_all()

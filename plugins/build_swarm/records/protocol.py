@@ -58,6 +58,8 @@ class ProtocolLog:
     """How many were not kept because there were too many at once, since the start."""
     _noted: list[Noted] = field(factory=list, init=False)
     _size_bytes: int = field(default=0, init=False)
+    _needless: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot, init=False)
+    """Where the writer waits while nobody asks anything."""
 
     def saw(self, head: Head, body: bytes, status: int, answer: bytes, seconds: float) -> None:
         """Note a request and its answer. Called for each: it must cost next to nothing."""
@@ -66,6 +68,8 @@ class ProtocolLog:
         if count >= ROUTINE_MAX and (count >= PENDING_MAX or head.path in _ROUTINE_PATHS):
             self.dropped += 1
             return
+        if not noted:
+            self._needless.unpark_all()
         noted.append(
             (
                 self.core.now(),
@@ -88,6 +92,9 @@ class ProtocolLog:
         prune_at = trio.current_time()
         try:
             while True:
+                if not self._noted:
+                    with trio.move_on_at(prune_at):
+                        await self._needless.park()
                 await trio.sleep(WRITE_SECONDS)
                 await self.flush()
                 if trio.current_time() >= prune_at:

@@ -69,6 +69,8 @@ class Relay:
     _sessions: Sessions = field(init=False)
     _retry_at: float = field(default=0.0, init=False)
     _logged_at: float = field(default=float("-inf"), init=False)
+    _needless: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot, init=False)
+    """Where the ticks wait while there is nothing to look at."""
 
     def __attrs_post_init__(self) -> None:
         self._begin()
@@ -82,6 +84,7 @@ class Relay:
         share = self._shares.get(terms.share_id)
         if share is None:
             share = self._shares[terms.share_id] = LiveShare(terms, port=terms.port)
+            self._needless.unpark_all()
         else:
             for one, reason in share.supersede(terms, now_unix_us=self.now()).items():
                 self._sessions.end(one, reason)
@@ -165,6 +168,8 @@ class Relay:
 
     async def _tick(self) -> None:
         while True:
+            if not self._shares and self._sessions.is_empty:
+                await self._needless.park()
             await trio.sleep(TICK_SECONDS)
             self._cut_expired()
             self._sessions.tick()

@@ -155,6 +155,11 @@ class Sessions:
             self._leave(farewell)
 
     @property
+    def is_empty(self) -> bool:
+        """Whether there is nobody, not even one who is being seen off."""
+        return not self.live and not self._farewells
+
+    @property
     def is_busy(self) -> bool:
         """Whether some session is in the middle of something."""
         since = self.now() - QUIET_US
