@@ -122,40 +122,6 @@ async def test_sweeper_is_given_blocked_packages_alone_and_not_again_what_it_fai
         assert await bench.given("Sweeper-1") is None
 
 
-async def test_session_with_what_no_drone_can_build_has_no_estimate(tmp_path: Path) -> None:
-    async with opened(tmp_path) as bench:
-        await bench.beat("a")
-        await bench.queue("one", "two")
-        assert await bench.built("a", duration_s=8.0) == "one"
-        assert bench.swarm.status().eta_s == 8.0
-        await bench.queue("big", needs=PackageNeeds(cores=64))
-        bench.advance(6)
-        assert bench.swarm.status().eta_s is None
-        await bench.beat("large", capabilities={"cores": 64})
-        bench.advance(6)
-        assert bench.swarm.status().eta_s == 8.0
-
-
-async def test_session_that_never_ends_keeps_its_counts_and_lets_its_oldest_packages_go(tmp_path: Path) -> None:
-    async with opened(tmp_path) as bench:
-        await bench.beat("a")
-        await bench.queue("one", "two", "three", "last")
-        for name in ("one", "two", "three"):
-            assert await bench.built("a") == name
-        bench.swarm.desk.book.let_go(1)
-        assert [package.key for package in bench.swarm.packages()] == ["app-test/last", "app-test/three"]
-        figures, session = bench.swarm.status(), bench.swarm.active_session()
-        assert session is not None
-        assert (figures.received, session.completed, session.total) == (3, 3, 4)
-        assert not (await bench.report("a", "one")).accepted
-        assert (await bench.queue("one")).packages
-        assert (await bench.swarm.control("reset")).affected == 2
-        for _ in range(2):
-            assert await bench.built("a") in {"one", "last"}
-        assert bench.swarm.active_session() is None
-        assert (session.completed, session.total) == (5, 5)
-
-
 async def test_nobody_is_given_work_while_paused(tmp_path: Path) -> None:
     async with opened(tmp_path) as bench:
         await bench.beat("a")
