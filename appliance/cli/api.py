@@ -67,8 +67,9 @@ def reply_or_raise(status: int, text: str, retry_after: str | None = None) -> Re
     if isinstance(problem, dict):
         message = str(problem.get("error") or problem.get("message") or message)
         hint = str(problem.get("hint") or "")
-        if problem.get("field"):
-            message = f"{problem['field']}: {message}"
+        field = str(problem.get("field") or "")
+        if field and not message.startswith(f"{field}:"):
+            message = f"{field}: {message}"
     if retry_after and not hint:
         hint = f"try again in {retry_after} s"
     raise CommandFailed(message, hint=hint)

@@ -83,5 +83,10 @@ def test_a_field_at_fault_is_named_before_the_message() -> None:
         reply_or_raise(400, '{"error": "expected text", "field": "$.name"}')
 
 
+def test_a_field_that_the_message_names_already_is_not_named_twice() -> None:
+    with pytest.raises(CommandFailed, match=r"^\$\.port: must be <= 65535: 99999$"):
+        reply_or_raise(400, '{"error": "$.port: must be <= 65535: 99999", "field": "$.port"}')
+
+
 def test_a_name_with_a_slash_stays_one_segment() -> None:
     assert segment("a/b c") == "a%2Fb%20c"
