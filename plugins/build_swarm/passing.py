@@ -31,6 +31,8 @@ def _look_after(desk: Desk, drone: Drone, at: Moment) -> None:
     if is_idle(drone, at.us, desk.settings):
         minutes = desk.settings.queue_idle_minutes
         freed = desk.free_all(drone, reason=f"nothing of it was built for {minutes:g} minutes", avoid=True)
+        for package in freed:
+            package.lost_by = drone.drone_id  # perhaps it does not say what it builds
         _note_reclaimed(desk, drone, freed, f"{drone.name} has built nothing for {minutes:g} minutes")
         return
     lost = [package for package in drone.assigned if is_lost(package, drone, at.us, desk.settings)]

@@ -148,6 +148,15 @@ def why_stale(desk: Desk, drone: Drone | None, text: str) -> tuple[str, str | No
     return (drone.taken.get(atom, "") if holder is None else "") or _why_not_yours(desk, newest), holder
 
 
+def finished_late(desk: Desk, drone: Drone, text: str, at: Moment) -> Package | None:
+    """Give back what a drone has built while it was taken for lost, where nobody else has it: it is not built twice."""
+    newest = desk.book.newest.get(atoms.recognised(text))
+    if newest is None or newest.state is not NEEDED or newest.lost_by != drone.drone_id:
+        return None
+    desk.give(drone, newest, at)
+    return newest
+
+
 def take_report(desk: Desk, drone: Drone, package: Package, report: Report, at: Moment) -> None:
     """Let a report count: the package is this drone's."""
     duration_s = float(report.duration_s) if math.isfinite(report.duration_s) else 0.0

@@ -109,10 +109,15 @@ class Swarm(Tending):
         raise Busy("what was given out was taken away again, several times")
 
     async def complete(self, report: Report) -> Completed:
-        """Take a report: it counts when the package is delegated to exactly this drone, and then once."""
+        """Take a report: it counts when the package is delegated to exactly this drone, and then once.
+
+        What was taken from it only because nothing was heard, and nobody else has, is delegated to it still.
+        """
         desk, at = self.desk, self.moment()
         drone = desk.fleet.find(report.drone)
         package = None if drone is None else reporting.held(drone, report.atom)
+        if drone is not None and package is None:
+            package = reporting.finished_late(desk, drone, report.atom, at)
         if drone is None or package is None:
             return await self._stale(drone, report)
         reporting.hear(desk, drone, at)

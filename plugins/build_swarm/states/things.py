@@ -59,7 +59,8 @@ class Package:
     building_since_us: int | None = None
     blocked_us: int = 0
     lost_by: str = ""
-    """From whom it was taken because of silence: who still builds it gets it back. Forgotten by a restart."""
+    """From whom it was taken because nothing was heard of it: who still builds it, or has built it, gets it back while
+    nobody else has it. Forgotten by a restart."""
     waiting: int = 0
     """How many of ``waits_for`` are still to be built."""
 

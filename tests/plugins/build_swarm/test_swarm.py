@@ -233,6 +233,45 @@ async def test_drone_that_was_only_silent_goes_on_with_what_it_builds(tmp_path: 
         assert (await bench.report("a", "one")).accepted
 
 
+@pytest.mark.parametrize("outcome", ["success", "failed"])
+async def test_what_a_drone_has_built_while_it_was_silent_is_not_built_twice(tmp_path: Path, outcome: str) -> None:
+    async with opened(tmp_path) as bench:
+        await bench.beat()
+        await bench.queue("one")
+        await bench.given()
+        await bench.pass_time(61)
+        assert bench.state("one") == "needed"
+        assert (await bench.report("a", "one", outcome)).accepted
+        assert bench.state("one") == ("received" if outcome == "success" else "needed")
+        assert not (await bench.report("a", "one", outcome)).accepted
+        assert len(await bench.swarm.builds()) == 1
+
+
+async def test_what_another_drone_has_by_now_is_not_taken_from_it_by_a_late_report(tmp_path: Path) -> None:
+    async with opened(tmp_path) as bench:
+        await bench.beat("a")
+        await bench.queue("one")
+        await bench.given("a")
+        await bench.pass_time(61)
+        await bench.beat("b")
+        assert await bench.given("b") == "one"
+        assert (await bench.report("a", "one")).is_stale
+        assert bench.swarm.drone("b").assigned_atoms == [atom("one")]
+
+
+async def test_drone_that_never_says_what_it_builds_may_take_longer_than_idle_drones(tmp_path: Path) -> None:
+    async with opened(tmp_path) as bench:
+        await bench.beat("a")
+        await bench.queue("one")
+        await bench.given("a")
+        for _ in range(40):
+            await bench.pass_time(30)
+            await bench.beat("a")
+        assert bench.state("one") == "needed"
+        assert (await bench.report("a", "one")).accepted
+        assert bench.state("one") == "received"
+
+
 async def test_silent_drone_is_offline_and_its_work_is_free_at_once(tmp_path: Path) -> None:
     async with opened(tmp_path) as bench:
         await bench.beat("a")
@@ -440,7 +479,7 @@ async def test_report_after_the_work_was_taken_away_does_not_count(tmp_path: Pat
         await bench.beat()
         await bench.queue("one")
         await bench.work()
-        await bench.pass_time(61)
+        await bench.swarm.control("reclaim", package=atom("one"))
         stale = await bench.report("a", "one")
         assert (stale.accepted, stale.is_stale) == (False, True)
         assert bench.state("one") == "needed"
