@@ -21,6 +21,7 @@ import appliance
 import plugins
 from appliance import hookspecs
 from appliance.errors import ApplianceError
+from appliance.generated_source import forget_generated_source
 from appliance.settings import HELP
 from appliance.surface import Surface
 
@@ -241,6 +242,7 @@ def _installed(site: Path | None) -> Iterator[Candidate]:
 def _register(loaded: Plugins, one: Plugin, candidate: Candidate) -> None:
     try:
         implementation = _imported(loaded, candidate)
+        forget_generated_source()
         _check_version(implementation, one.module)
         loaded.manager.register(implementation, one.name)
         one.implementation = implementation

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LAYERS: tuple[tuple[str, str], ...] = (
     # Modules and packages of appliance/, lowest layer first; then the third parties that a layer adds to those below.
-    ("errors units ids clock devices jobs rate", "attrs"),
+    ("errors units ids clock devices jobs rate generated_source", "attrs"),
     (
         "settings config log database migrations backups events host backends engines service systemd data_folder "
         "commands failed_starts listeners supervise",

@@ -6,6 +6,7 @@ import click
 
 from appliance.cli.options import global_options
 from appliance.cli.session import Session
+from appliance.generated_source import forget_generated_source
 
 
 @click.command("serve")
@@ -24,5 +25,6 @@ def serve(session: Session, listen: tuple[str, ...]) -> int:
     session.become_owner()
     from appliance.run import serve as run
 
+    forget_generated_source()
     config: Path | None = session.config_file
     return run(data_dir=session.data_dir, config_file=config, listen=listen)

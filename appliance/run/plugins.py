@@ -13,6 +13,7 @@ from appliance.data_folder import DataFolder
 from appliance.database import Database
 from appliance.errors import ApplianceError, NotFound
 from appliance.events import Events
+from appliance.generated_source import forget_generated_source
 from appliance.host import Host
 from appliance.loading import Plugin, Plugins, settings_classes
 from appliance.loading import load as load_plugins
@@ -115,6 +116,7 @@ class PluginHost:
                 continue
             try:
                 parts = self.plugins.ask_one(one, "appliance_setup", core=core_for(one))
+                forget_generated_source()  # most of a plugin is imported by its setup
                 self.parts[one.name] = _checked(parts)
                 self.panels.add(one.name, self.parts[one.name].panels)
             except (Exception, SystemExit) as error:
