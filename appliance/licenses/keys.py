@@ -21,7 +21,8 @@ PUBLIC_BYTES: Final = 32
 MAKING_SECONDS: Final = 30.0
 LIBRARY: Final = "cryptography.hazmat.primitives.asymmetric.ed25519"
 _MAKE: Final = f"""
-import json, sys
+import json, os, sys
+os.nice(10)  # a start is under way, and waits for no licence
 sys.path[:] = json.loads(sys.argv[1])
 from {LIBRARY} import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
