@@ -112,8 +112,9 @@ def _schemas(models: list[Any]) -> tuple[dict[Any, dict[str, Any]], dict[str, An
 
 
 def _nested(models: Iterable[Any]) -> list[Any]:
-    """Return the models and every attrs class they are made of."""
+    """Return every attrs class that the models are made of, themselves included."""
     seen: list[Any] = []
+    structs: set[Any] = set()
     waiting = list(models)
     while waiting:
         kind = waiting.pop()
@@ -122,6 +123,10 @@ def _nested(models: Iterable[Any]) -> list[Any]:
                 seen.append(kind)
                 attrs.resolve_types(kind)
                 waiting += [one.type for one in attrs.fields(kind)]
+        elif isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+            if kind not in structs:
+                structs.add(kind)
+                waiting += [one.type for one in msgspec.structs.fields(kind)]
         else:
             waiting += list(getattr(kind, "__args__", ()))
     return seen

@@ -4,6 +4,7 @@ from typing import Any
 
 from attrs import field, frozen
 from attrs.validators import and_, ge, le, max_len
+from msgspec import Struct
 
 from appliance.plugin import BadInput, Call, Conflict, NotAvailable, Role, to_unix_s
 
@@ -24,8 +25,7 @@ _TEXT: Any = max_len(255)
 _PORT: Any = and_(ge(0), le(65_535))
 
 
-@frozen(kw_only=True)
-class NamedApproval:
+class NamedApproval(Struct, frozen=True, kw_only=True):
     """An approval with the name that it is for."""
 
     name: str
@@ -41,8 +41,7 @@ class NamedApproval:
     approved_unix_s: float
 
 
-@frozen(kw_only=True)
-class ApprovalPage:
+class ApprovalPage(Struct, frozen=True, kw_only=True):
     """All approvals, and what drones need to let us in."""
 
     items: tuple[NamedApproval, ...]
@@ -69,8 +68,7 @@ class NewApproval:
     drone_type: str = field(default="", validator=_TEXT)
 
 
-@frozen(kw_only=True)
-class ShownKey:
+class ShownKey(Struct, frozen=True, kw_only=True):
     """A host key that a host has shown."""
 
     type: str
@@ -78,8 +76,7 @@ class ShownKey:
     fingerprint: str
 
 
-@frozen(kw_only=True)
-class Scan:
+class Scan(Struct, frozen=True, kw_only=True):
     """What would be approved, for people to look at first."""
 
     name: str
@@ -174,8 +171,7 @@ async def ping(call: Call[None]) -> PingItem:
     return item
 
 
-@frozen(kw_only=True)
-class Reset:
+class Reset(Struct, frozen=True, kw_only=True):
     """What was forgotten."""
 
     name: str
@@ -190,8 +186,7 @@ async def reset_escalation(call: Call[None]) -> Reset:
     return Reset(name=drone.name, previous_level=await state.healing.reset(drone.name, by=who(call.caller)))
 
 
-@frozen(kw_only=True)
-class LogLines:
+class LogLines(Struct, frozen=True, kw_only=True):
     """The end of a log."""
 
     lines: tuple[str, ...]

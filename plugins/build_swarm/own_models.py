@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 from attrs.validators import and_, deep_iterable, ge, in_, le, max_len, min_len
+from msgspec import Struct
 
 from .states import PackageState
 from .wire.requests import ATOM_CHARACTERS, PACKAGES_MAX, PRIORITY_MAX
@@ -17,8 +18,7 @@ _COUNT: Final = and_(ge(1), le(PAGE_MAX))
 _TEXT: Final[Any] = max_len(TEXT_CHARACTERS)
 
 
-@frozen(kw_only=True)
-class SessionItem:
+class SessionItem(Struct, frozen=True, kw_only=True):
     """Packages that were queued together."""
 
     session_id: str
@@ -34,15 +34,13 @@ class SessionItem:
     """When it is likely done; ``null`` when it is, or nothing tells."""
 
 
-@frozen(kw_only=True)
-class SessionPage:
+class SessionPage(Struct, frozen=True, kw_only=True):
     """Sessions, newest first."""
 
     items: tuple[SessionItem, ...]
 
 
-@frozen(kw_only=True)
-class Counts:
+class Counts(Struct, frozen=True, kw_only=True):
     """Packages by state; ``received`` and ``failed`` of the active session, else of the last."""
 
     needed: int
@@ -52,8 +50,7 @@ class Counts:
     failed: int
 
 
-@frozen(kw_only=True)
-class DroneCounts:
+class DroneCounts(Struct, frozen=True, kw_only=True):
     """Drones at a glance."""
 
     total: int
@@ -63,8 +60,7 @@ class DroneCounts:
     cores_online: int
 
 
-@frozen(kw_only=True)
-class BuildCounts:
+class BuildCounts(Struct, frozen=True, kw_only=True):
     """All of history in figures."""
 
     total: int
@@ -75,8 +71,7 @@ class BuildCounts:
     avg_duration_s: float
 
 
-@frozen(kw_only=True)
-class Overview:
+class Overview(Struct, frozen=True, kw_only=True):
     """The swarm at a glance."""
 
     is_paused: bool
@@ -96,8 +91,7 @@ class Overview:
     """Of the Portage tree that drones must have; empty: any."""
 
 
-@frozen(kw_only=True)
-class NeedsItem:
+class NeedsItem(Struct, frozen=True, kw_only=True):
     """What a drone must have to build a package."""
 
     cores: int
@@ -105,8 +99,7 @@ class NeedsItem:
     capabilities: tuple[str, ...]
 
 
-@frozen(kw_only=True)
-class PackageItem:
+class PackageItem(Struct, frozen=True, kw_only=True):
     """One package of the queue."""
 
     package_id: int
@@ -133,8 +126,7 @@ class PackageItem:
     """Why it is not being built, in a sentence."""
 
 
-@frozen(kw_only=True)
-class PackagePage:
+class PackagePage(Struct, frozen=True, kw_only=True):
     """Packages in the order of the queue; ``next`` is the ``offset`` of the page that follows."""
 
     items: tuple[PackageItem, ...]
@@ -178,16 +170,14 @@ class NewPackages:
     """What all of them wait for."""
 
 
-@frozen(kw_only=True)
-class Skipped:
+class Skipped(Struct, frozen=True, kw_only=True):
     """What was not queued."""
 
     atom: str
     reason: str
 
 
-@frozen(kw_only=True)
-class MadePackages:
+class MadePackages(Struct, frozen=True, kw_only=True):
     """What was queued, as atoms, and what was not."""
 
     queued: tuple[str, ...]
@@ -204,8 +194,7 @@ class Action:
     drone: str = field(default="", validator=_TEXT)
 
 
-@frozen(kw_only=True)
-class Done:
+class Done(Struct, frozen=True, kw_only=True):
     """What a control action did."""
 
     action: str
@@ -213,8 +202,7 @@ class Done:
     message: str
 
 
-@frozen(kw_only=True)
-class ProgressItem:
+class ProgressItem(Struct, frozen=True, kw_only=True):
     """How far a drone is with a package."""
 
     package: str
@@ -224,8 +212,7 @@ class ProgressItem:
     progress_percent: int | None
 
 
-@frozen(kw_only=True)
-class ApprovalItem:
+class ApprovalItem(Struct, frozen=True, kw_only=True):
     """What an operator has approved a drone for."""
 
     address: str
@@ -237,8 +224,7 @@ class ApprovalItem:
     approved_unix_s: float
 
 
-@frozen(kw_only=True)
-class EscalationItem:
+class EscalationItem(Struct, frozen=True, kw_only=True):
     """Where self-healing stands with a drone."""
 
     level: int
@@ -247,8 +233,7 @@ class EscalationItem:
     last_unix_s: float | None
 
 
-@frozen(kw_only=True)
-class PingItem:
+class PingItem(Struct, frozen=True, kw_only=True):
     """What the last probe over ssh said."""
 
     status: str
@@ -259,8 +244,7 @@ class PingItem:
     at_unix_s: float | None
 
 
-@frozen(kw_only=True)
-class DroneItem:
+class DroneItem(Struct, frozen=True, kw_only=True):
     """One drone."""
 
     drone_id: str
@@ -296,8 +280,7 @@ class DroneItem:
     last_ping: PingItem | None
 
 
-@frozen(kw_only=True)
-class DronePage:
+class DronePage(Struct, frozen=True, kw_only=True):
     """Drones by name."""
 
     items: tuple[DroneItem, ...]
@@ -324,8 +307,7 @@ class LimitQuery:
     limit: int = field(default=50, validator=_COUNT)
 
 
-@frozen(kw_only=True)
-class BuildItem:
+class BuildItem(Struct, frozen=True, kw_only=True):
     """One report that counted."""
 
     build_id: int
@@ -341,8 +323,7 @@ class BuildItem:
     """Of its build log, where one was streamed."""
 
 
-@frozen(kw_only=True)
-class BuildPage:
+class BuildPage(Struct, frozen=True, kw_only=True):
     """History, newest first; ``next`` is the ``before`` of the page that follows."""
 
     items: tuple[BuildItem, ...]
@@ -361,8 +342,7 @@ class BuildQuery:
     limit: int = field(default=100, validator=_COUNT)
 
 
-@frozen(kw_only=True)
-class EventItem:
+class EventItem(Struct, frozen=True, kw_only=True):
     """One thing that happened."""
 
     event_id: int
@@ -373,8 +353,7 @@ class EventItem:
     drone: str
 
 
-@frozen(kw_only=True)
-class EventPage:
+class EventPage(Struct, frozen=True, kw_only=True):
     """Events, newest first; ``next`` is the ``before`` of the page that follows."""
 
     items: tuple[EventItem, ...]

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 from attrs.validators import max_len
+from msgspec import Struct
 
 from appliance.plugin import PERSON, STREAMED, Call, Role, Surface, to_unix_s
 
@@ -17,8 +18,7 @@ UPLOAD_BYTES_MAX: Final = 2**40
 api = Surface("engine_sandbox", prefixes=(PREFIX,), unknown_fields="refuse")
 
 
-@frozen(kw_only=True)
-class ImageItem:
+class ImageItem(Struct, frozen=True, kw_only=True):
     """One image."""
 
     name: str
@@ -29,8 +29,7 @@ class ImageItem:
     command: str
 
 
-@frozen(kw_only=True)
-class ImagePage:
+class ImagePage(Struct, frozen=True, kw_only=True):
     """All images."""
 
     items: tuple[ImageItem, ...]

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 import trio
 from attrs import field, frozen
 from attrs.validators import and_, ge, gt, in_, le, matches_re, max_len, optional
+from msgspec import Struct
 
 from appliance.plugin import (
     PERSON,
@@ -37,8 +38,7 @@ api = Surface(SURFACE, prefixes=(PREFIX,), unknown_fields="refuse")
 mig_routes.declare(api, PREFIX)
 
 
-@frozen(kw_only=True)
-class Page:
+class Page(Struct, frozen=True, kw_only=True):
     """A whole list."""
 
     items: list[dict[str, Any]]

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 from attrs.validators import and_, ge, gt, le, matches_re, max_len, optional
+from msgspec import Struct
 
 from appliance.plugin import (
     PERSON,
@@ -35,8 +36,7 @@ TIME_MAX_S: Final = 2**33
 api = Surface(SURFACE, prefixes=("/api/appliance/machines", "/api/appliance/pools"), unknown_fields="refuse")
 
 
-@frozen(kw_only=True)
-class PoolItem:
+class PoolItem(Struct, frozen=True, kw_only=True):
     """One pool and what it has."""
 
     name: str
@@ -54,8 +54,7 @@ class PoolItem:
     """As they reported last."""
 
 
-@frozen(kw_only=True)
-class PoolPage:
+class PoolPage(Struct, frozen=True, kw_only=True):
     """All pools."""
 
     items: tuple[PoolItem, ...]
@@ -71,8 +70,7 @@ class NewPool:
     provider: str = field(default=DEFAULT_PROVIDER, validator=matches_re(NAME_PATTERN))
 
 
-@frozen(kw_only=True)
-class MachineItem:
+class MachineItem(Struct, frozen=True, kw_only=True):
     """One machine; what no keepalive has told is null."""
 
     id: str
@@ -108,8 +106,7 @@ class MachineItem:
     cache_usage_percent: float | None
 
 
-@frozen(kw_only=True)
-class MachinePage:
+class MachinePage(Struct, frozen=True, kw_only=True):
     """Machines, in the order in which they were made."""
 
     items: tuple[MachineItem, ...]
@@ -162,8 +159,7 @@ class NewMachine:
     """How many machines may register with the token; any number without it."""
 
 
-@frozen(kw_only=True)
-class MadeMachine:
+class MadeMachine(Struct, frozen=True, kw_only=True):
     """A machine's token, which is shown this once, and how its agent is started."""
 
     id: str

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 from attrs.validators import max_len, optional
+from msgspec import Struct
 
 from appliance.plugin import (
     PERSON,
@@ -48,8 +49,7 @@ class Change:
     is_active: bool | None = None
 
 
-@frozen(kw_only=True)
-class ServerItem:
+class ServerItem(Struct, frozen=True, kw_only=True):
     """One monitored server and what its newest sample says in short."""
 
     id: int
@@ -75,16 +75,14 @@ class ServerItem:
     bottleneck: str | None
 
 
-@frozen(kw_only=True)
-class ServerPage:
+class ServerPage(Struct, frozen=True, kw_only=True):
     """All servers, disabled ones too."""
 
     items: tuple[ServerItem, ...]
     next: None = None
 
 
-@frozen(kw_only=True)
-class Issued:
+class Issued(Struct, frozen=True, kw_only=True):
     """A server's token, which is shown this once."""
 
     id: int

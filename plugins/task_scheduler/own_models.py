@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 from attrs.validators import and_, ge, gt, in_, le, matches_re, max_len, min_len, optional
+from msgspec import Struct
 
 from .wire.numbers import CORES_MAX, GB_MAX, GPUS_MAX, MIB_PER_GB, MILLI
 from .wire.requests import COMMAND_CHARACTERS, IMAGE_CHARACTERS, NAME_CHARACTERS
@@ -117,8 +118,7 @@ class NewTasks(TaskSpec):
     """Wait until it is released: for uploading inputs first."""
 
 
-@frozen(kw_only=True)
-class AttemptItem:
+class AttemptItem(Struct, frozen=True, kw_only=True):
     """One try to run a task."""
 
     number: int
@@ -134,8 +134,7 @@ class AttemptItem:
     message: str
 
 
-@frozen(kw_only=True)
-class TaskItem:
+class TaskItem(Struct, frozen=True, kw_only=True):
     """One task."""
 
     id: str
@@ -177,8 +176,7 @@ class TaskItem:
     retried_by: str
 
 
-@frozen(kw_only=True)
-class TaskDetailItem(TaskItem):
+class TaskDetailItem(TaskItem, frozen=True, kw_only=True):
     """One task with all that is kept of it."""
 
     command: str | None
@@ -200,8 +198,7 @@ class TaskDetailItem(TaskItem):
     """Of its log, what is not kept any more."""
 
 
-@frozen(kw_only=True)
-class TaskPage:
+class TaskPage(Struct, frozen=True, kw_only=True):
     """Tasks, newest first."""
 
     items: tuple[TaskItem, ...]
@@ -226,15 +223,13 @@ class PageQuery:
                 raise ValueError(f"'state' must be of {', '.join(STATES)}")
 
 
-@frozen(kw_only=True)
-class MadeTasks:
+class MadeTasks(Struct, frozen=True, kw_only=True):
     """The tasks that were submitted."""
 
     items: tuple[TaskItem, ...]
 
 
-@frozen(kw_only=True)
-class ReasonItem:
+class ReasonItem(Struct, frozen=True, kw_only=True):
     """Why a host cannot take a task now."""
 
     host_id: str
@@ -243,8 +238,7 @@ class ReasonItem:
     message: str
 
 
-@frozen(kw_only=True)
-class Why:
+class Why(Struct, frozen=True, kw_only=True):
     """Why a task waits, or what has become of it."""
 
     id: str
@@ -271,8 +265,7 @@ class TailQuery(LogQuery):
     wait_seconds: float = field(default=0.0, validator=and_(ge(0), le(30)))
 
 
-@frozen(kw_only=True)
-class LogPart:
+class LogPart(Struct, frozen=True, kw_only=True):
     """Text of one stream."""
 
     stream: str
@@ -280,8 +273,7 @@ class LogPart:
     """What is no UTF-8 is replaced by U+FFFD; the log as it was written is at ``/log``."""
 
 
-@frozen(kw_only=True)
-class LogTail:
+class LogTail(Struct, frozen=True, kw_only=True):
     """A part of a log."""
 
     id: str
@@ -296,8 +288,7 @@ class LogTail:
     """The task has ended, and this is the end of its log."""
 
 
-@frozen(kw_only=True)
-class FileItem:
+class FileItem(Struct, frozen=True, kw_only=True):
     """One file."""
 
     path: str
@@ -306,16 +297,14 @@ class FileItem:
     stored_unix_s: float
 
 
-@frozen(kw_only=True)
-class SkippedItem:
+class SkippedItem(Struct, frozen=True, kw_only=True):
     """Something below ``/output`` that was not kept."""
 
     path: str
     reason: str
 
 
-@frozen(kw_only=True)
-class FilePage:
+class FilePage(Struct, frozen=True, kw_only=True):
     """The files of a task, by path."""
 
     items: tuple[FileItem, ...]
@@ -334,8 +323,7 @@ class NewSchedule:
     task: TaskSpec
 
 
-@frozen(kw_only=True)
-class ScheduleItem:
+class ScheduleItem(Struct, frozen=True, kw_only=True):
     """One schedule."""
 
     id: str
@@ -353,16 +341,14 @@ class ScheduleItem:
     """Why the last time came to nothing; empty when it did not."""
 
 
-@frozen(kw_only=True)
-class SchedulePage:
+class SchedulePage(Struct, frozen=True, kw_only=True):
     """All schedules that the caller sees."""
 
     items: tuple[ScheduleItem, ...]
     next: None = None
 
 
-@frozen(kw_only=True)
-class RuntimeItem:
+class RuntimeItem(Struct, frozen=True, kw_only=True):
     """What was learned of how long tasks of one tag and image take."""
 
     tag: str
@@ -373,8 +359,7 @@ class RuntimeItem:
     learned_unix_s: float
 
 
-@frozen(kw_only=True)
-class RuntimePage:
+class RuntimePage(Struct, frozen=True, kw_only=True):
     """All that was learned."""
 
     items: tuple[RuntimeItem, ...]

@@ -1,10 +1,9 @@
 """What our own API answers about tasks as a whole: how many there are, on what, and what runs them."""
 
-from attrs import frozen
+from msgspec import Struct
 
 
-@frozen(kw_only=True)
-class EngineItem:
+class EngineItem(Struct, frozen=True, kw_only=True):
     """One way to run tasks."""
 
     name: str
@@ -24,8 +23,7 @@ class EngineItem:
     """Why it is chosen, or why it is not."""
 
 
-@frozen(kw_only=True)
-class GpuItem:
+class GpuItem(Struct, frozen=True, kw_only=True):
     """One GPU, or MIG instance, as tasks may have it."""
 
     gpu_id: str
@@ -42,8 +40,7 @@ class GpuItem:
     """Of those that hold it, the ones that the caller sees."""
 
 
-@frozen(kw_only=True)
-class HostItem:
+class HostItem(Struct, frozen=True, kw_only=True):
     """What a host has for tasks, and what of it they hold."""
 
     host_id: str
@@ -58,8 +55,7 @@ class HostItem:
     gpus: tuple[GpuItem, ...]
 
 
-@frozen(kw_only=True)
-class Overview:
+class Overview(Struct, frozen=True, kw_only=True):
     """How tasks do on the whole."""
 
     states: dict[str, int]

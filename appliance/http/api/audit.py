@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 from attrs import field, frozen
 from attrs.validators import and_, ge, le
+from msgspec import Struct
 
 from appliance.audit import AuditEntry
 from appliance.clock import to_unix_s
@@ -15,8 +16,7 @@ from appliance.surface import Call, Surface
 api = Surface("core", prefixes=("/api/appliance/audit",), unknown_fields="refuse")
 
 
-@frozen(kw_only=True)
-class AuditItem:
+class AuditItem(Struct, frozen=True, kw_only=True):
     """One entry as the API shows it."""
 
     entry_id: int
@@ -31,8 +31,7 @@ class AuditItem:
     address: str
 
 
-@frozen(kw_only=True)
-class AuditPage:
+class AuditPage(Struct, frozen=True, kw_only=True):
     """Entries, oldest first; ``next`` is the ``after`` of the page that follows."""
 
     items: list[AuditItem]
@@ -47,8 +46,7 @@ class AuditQuery:
     after: int | None = None
 
 
-@frozen(kw_only=True)
-class Verdict:
+class Verdict(Struct, frozen=True, kw_only=True):
     """Whether the chain is whole; if not, which entry is at fault and how."""
 
     ok: bool

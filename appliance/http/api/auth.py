@@ -8,6 +8,7 @@ text as ``error`` and as ``message``.
 from typing import Any
 
 from attrs import frozen
+from msgspec import Struct
 
 from appliance.clock import to_unix_s
 from appliance.credentials.kinds import Kind
@@ -56,8 +57,7 @@ class Credentials:
     name: str | None = None
 
 
-@frozen(kw_only=True)
-class User:
+class User(Struct, frozen=True, kw_only=True):
     """The person who is logged in."""
 
     username: str
@@ -69,8 +69,7 @@ class User:
     """Seconds since the epoch."""
 
 
-@frozen(kw_only=True)
-class LoggedIn:
+class LoggedIn(Struct, frozen=True, kw_only=True):
     """A person and how often they have been here."""
 
     ok: bool = True
@@ -80,8 +79,7 @@ class LoggedIn:
     user: User
 
 
-@frozen(kw_only=True)
-class Said:
+class Said(Struct, frozen=True, kw_only=True):
     """That it worked, in words."""
 
     ok: bool = True

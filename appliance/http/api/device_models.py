@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import attrs
-from attrs import frozen
+from msgspec import Struct, defstruct
 
 from appliance.devices import (
     DiskSample,
@@ -35,12 +35,7 @@ def shape(name: str, doc: str, *parts: tuple[type[Any], tuple[str, ...]], **more
         declared = {each.name: each.type for each in attrs.fields(source)}
         types |= {field: declared[field] for field in names}
     types |= more
-    made = attrs.make_class(
-        name, {field: attrs.field(type=kind) for field, kind in types.items()}, kw_only=True, frozen=True
-    )
-    made.__doc__ = doc
-    made.__module__ = __name__
-    return made
+    return defstruct(name, list(types.items()), namespace={"__doc__": doc}, module=__name__, frozen=True, kw_only=True)
 
 
 def _all(source: type[Any]) -> tuple[type[Any], tuple[str, ...]]:
@@ -70,8 +65,7 @@ GpuLatest: Any = shape(
 )
 
 
-@frozen(kw_only=True)
-class GpuMark:
+class GpuMark(Struct, frozen=True, kw_only=True):
     """One mark of the inventory on a GPU."""
 
     mark: str
@@ -94,8 +88,7 @@ GpuDetail: Any = shape(
 )
 
 
-@frozen(kw_only=True)
-class BackendItem:
+class BackendItem(Struct, frozen=True, kw_only=True):
     """How one device backend is doing."""
 
     name: str
@@ -108,8 +101,7 @@ class BackendItem:
     problems: list[str]
 
 
-@frozen(kw_only=True)
-class DevicePage:
+class DevicePage(Struct, frozen=True, kw_only=True):
     """The GPUs of this host and how they are read."""
 
     items: list[GpuItem]
@@ -117,8 +109,7 @@ class DevicePage:
     backends: list[BackendItem]
 
 
-@frozen(kw_only=True)
-class ProcessPage:
+class ProcessPage(Struct, frozen=True, kw_only=True):
     """Processes that use a GPU, most memory first."""
 
     items: list[PlacedProcessItem]
@@ -149,8 +140,7 @@ HostItem: Any = shape(
 )
 
 
-@frozen(kw_only=True)
-class SeriesColumn:
+class SeriesColumn(Struct, frozen=True, kw_only=True):
     """One metric over the window; ``null`` where nothing was read."""
 
     metric: str
@@ -159,8 +149,7 @@ class SeriesColumn:
     mean: list[float | None]
 
 
-@frozen(kw_only=True)
-class SeriesWindow:
+class SeriesWindow(Struct, frozen=True, kw_only=True):
     """Metrics over a window of time, column by column."""
 
     host_id: str
@@ -172,8 +161,7 @@ class SeriesWindow:
     series: list[SeriesColumn]
 
 
-@frozen(kw_only=True)
-class Overview:
+class Overview(Struct, frozen=True, kw_only=True):
     """Everything the first page shows."""
 
     at_unix_s: float

@@ -1,6 +1,6 @@
 """``GET /api/appliance/engines``: how each task engine is doing, which one takes tasks, and why."""
 
-from attrs import frozen
+from msgspec import Struct
 
 from appliance.credentials.kinds import PERSON, Role
 from appliance.errors import NotAvailable
@@ -10,8 +10,7 @@ from appliance.surface import Call, Surface
 api = Surface("core", prefixes=("/api/appliance/engines",), unknown_fields="refuse")
 
 
-@frozen(kw_only=True)
-class EngineItem:
+class EngineItem(Struct, frozen=True, kw_only=True):
     """One engine, as it was at its last look."""
 
     name: str
@@ -26,8 +25,7 @@ class EngineItem:
     """What it cannot keep apart from the appliance itself; empty when it can."""
 
 
-@frozen(kw_only=True)
-class EnginePage:
+class EnginePage(Struct, frozen=True, kw_only=True):
     """The engines, in order of preference."""
 
     items: list[EngineItem]

@@ -23,6 +23,7 @@ from typing import Any, Final, Protocol
 
 from attrs import field, frozen
 from attrs.validators import and_, ge, le, max_len
+from msgspec import Struct
 
 from appliance.clock import to_unix_s
 from appliance.credentials.kinds import PERSON
@@ -46,8 +47,7 @@ class HasEvents(Protocol):
         ...
 
 
-@frozen(kw_only=True)
-class EventItem:
+class EventItem(Struct, frozen=True, kw_only=True):
     """One stored event as the API shows it."""
 
     event_id: int
@@ -60,8 +60,7 @@ class EventItem:
     data: Mapping[str, Any]
 
 
-@frozen(kw_only=True)
-class EventPage:
+class EventPage(Struct, frozen=True, kw_only=True):
     """A page of events, and where the next one begins."""
 
     items: list[EventItem]

@@ -1,6 +1,7 @@
 """The licence keys: published for everybody to verify with, listed for people, rotated by admins."""
 
 from attrs import frozen
+from msgspec import Struct
 
 from appliance.clock import to_unix_s
 from appliance.credentials.kinds import PERSON, Kind, Role
@@ -16,8 +17,7 @@ LISTED_MAX = 1_000
 api = Surface("core", prefixes=("/.well-known", "/api/appliance/licenses"), unknown_fields="refuse")
 
 
-@frozen(kw_only=True)
-class KeyItem:
+class KeyItem(Struct, frozen=True, kw_only=True):
     """One key and its life so far; what has not come yet is null."""
 
     kid: str
@@ -32,8 +32,7 @@ class KeyItem:
     gone_unix_s: float | None
 
 
-@frozen(kw_only=True)
-class KeyPage:
+class KeyPage(Struct, frozen=True, kw_only=True):
     """The keys, newest first: at most 1,000."""
 
     items: list[KeyItem]
@@ -48,8 +47,7 @@ class Rotation:
     """Drop every key now, and with them every licence that is out."""
 
 
-@frozen(kw_only=True)
-class Rotated:
+class Rotated(Struct, frozen=True, kw_only=True):
     """What came of it."""
 
     rotated: bool

@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import field, frozen
 from attrs.validators import and_, ge, le, max_len
+from msgspec import Struct
 
 from appliance.clock import to_unix_s
 from appliance.credentials.kinds import PERSON, Kind, Role
@@ -33,8 +34,7 @@ RESET_PAGE = "/ui/reset#t="
 api = Surface("core", prefixes=PREFIXES, unknown_fields="refuse")
 
 
-@frozen(kw_only=True)
-class UserItem:
+class UserItem(Struct, frozen=True, kw_only=True):
     """One person as the API shows them."""
 
     id: str
@@ -46,8 +46,7 @@ class UserItem:
     last_login_unix_s: float | None
 
 
-@frozen(kw_only=True)
-class UserPage:
+class UserPage(Struct, frozen=True, kw_only=True):
     """A page of people in order of their names."""
 
     items: list[UserItem]
@@ -95,8 +94,7 @@ class OwnPassword:
     new_password: str
 
 
-@frozen(kw_only=True)
-class Link:
+class Link(Struct, frozen=True, kw_only=True):
     """A one-time link, shown once."""
 
     url: str
@@ -122,8 +120,7 @@ class NewPassword:
     password: str
 
 
-@frozen(kw_only=True)
-class Entered:
+class Entered(Struct, frozen=True, kw_only=True):
     """Who is logged in now."""
 
     user: UserItem

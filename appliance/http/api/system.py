@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 
 from attrs import asdict, field, frozen
 from attrs.validators import and_, ge, in_, le
+from msgspec import Struct
 
 from appliance.clock import Now, to_unix_s
 from appliance.config import Item
@@ -42,8 +43,7 @@ class System(Protocol):
     notices: Notices
 
 
-@frozen(kw_only=True)
-class PluginItem:
+class PluginItem(Struct, frozen=True, kw_only=True):
     """One plugin: where it comes from and how it is doing."""
 
     name: str
@@ -54,16 +54,14 @@ class PluginItem:
     services: tuple[Mapping[str, Any], ...] = ()
 
 
-@frozen(kw_only=True)
-class PluginPage:
+class PluginPage(Struct, frozen=True, kw_only=True):
     """All plugins, in load order."""
 
     items: tuple[PluginItem, ...]
     next: None = None
 
 
-@frozen(kw_only=True)
-class Reloaded:
+class Reloaded(Struct, frozen=True, kw_only=True):
     """What a reload did, by key."""
 
     applied: tuple[str, ...]

@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import field, frozen
 from attrs.validators import and_, ge, gt, le, max_len, optional
+from msgspec import Struct
 
 from appliance.clock import to_unix_s
 from appliance.credentials.kinds import PERSON, Kind, Role
@@ -52,8 +53,7 @@ PREFIXES = ("/api/appliance/tokens", "/api/appliance/sessions", "/api/appliance/
 api = Surface("core", prefixes=PREFIXES, unknown_fields="refuse")
 
 
-@frozen(kw_only=True)
-class TokenItem:
+class TokenItem(Struct, frozen=True, kw_only=True):
     """One credential as the API shows it: never its secret."""
 
     id: str
@@ -71,8 +71,7 @@ class TokenItem:
     uses_left: int | None
 
 
-@frozen(kw_only=True)
-class MadeToken:
+class MadeToken(Struct, frozen=True, kw_only=True):
     """A fresh credential with its clear text, the only time it is shown."""
 
     id: str
@@ -82,8 +81,7 @@ class MadeToken:
     expires_unix_s: float | None
 
 
-@frozen(kw_only=True)
-class TokenPage:
+class TokenPage(Struct, frozen=True, kw_only=True):
     """A page of credentials, newest first."""
 
     items: list[TokenItem]
@@ -122,8 +120,7 @@ class Rotation:
     overlap_seconds: float = field(default=0.0, validator=and_(ge(0), le(30 * 86_400)))
 
 
-@frozen(kw_only=True)
-class SessionItem:
+class SessionItem(Struct, frozen=True, kw_only=True):
     """One login."""
 
     id: str
@@ -137,8 +134,7 @@ class SessionItem:
     current: bool
 
 
-@frozen(kw_only=True)
-class SessionPage:
+class SessionPage(Struct, frozen=True, kw_only=True):
     """A page of logins, newest first."""
 
     items: list[SessionItem]
@@ -154,15 +150,13 @@ class SessionQuery:
     all: bool = False
 
 
-@frozen(kw_only=True)
-class Ended:
+class Ended(Struct, frozen=True, kw_only=True):
     """What has been ended."""
 
     id: str
 
 
-@frozen(kw_only=True)
-class Ticket:
+class Ticket(Struct, frozen=True, kw_only=True):
     """What a page puts into the address of one WebSocket."""
 
     ticket: str

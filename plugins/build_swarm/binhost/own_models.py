@@ -2,6 +2,7 @@
 
 from attrs import field, frozen
 from attrs.validators import and_, ge, le, max_len
+from msgspec import Struct
 
 from appliance.plugin import to_unix_s
 
@@ -49,8 +50,7 @@ class PageQuery:
     """``next`` of the page before."""
 
 
-@frozen(kw_only=True)
-class ReleaseItem:
+class ReleaseItem(Struct, frozen=True, kw_only=True):
     """One release."""
 
     version: str
@@ -65,16 +65,14 @@ class ReleaseItem:
     archived_unix_s: float | None
 
 
-@frozen(kw_only=True)
-class ReleasePage:
+class ReleasePage(Struct, frozen=True, kw_only=True):
     """Every release, newest first."""
 
     items: tuple[ReleaseItem, ...]
     next: None = None
 
 
-@frozen(kw_only=True)
-class BinaryItem:
+class BinaryItem(Struct, frozen=True, kw_only=True):
     """One binary package."""
 
     path: str
@@ -88,16 +86,14 @@ class BinaryItem:
     is_signed: bool
 
 
-@frozen(kw_only=True)
-class BinaryPage:
+class BinaryPage(Struct, frozen=True, kw_only=True):
     """Packages by path; ``next`` is the ``cursor`` of the page that follows."""
 
     items: tuple[BinaryItem, ...]
     next: str | None
 
 
-@frozen(kw_only=True)
-class UploadItem:
+class UploadItem(Struct, frozen=True, kw_only=True):
     """What became of an upload."""
 
     package: BinaryItem
@@ -107,8 +103,7 @@ class UploadItem:
     """Whether the index names it already; else it will in a moment."""
 
 
-@frozen(kw_only=True)
-class ChangedItem:
+class ChangedItem(Struct, frozen=True, kw_only=True):
     """A package of which two releases have different builds."""
 
     package: str
@@ -116,8 +111,7 @@ class ChangedItem:
     after: tuple[str, ...]
 
 
-@frozen(kw_only=True)
-class DifferenceItem:
+class DifferenceItem(Struct, frozen=True, kw_only=True):
     """What sets one release apart from another."""
 
     before: str
@@ -128,8 +122,7 @@ class DifferenceItem:
     unchanged_count: int
 
 
-@frozen(kw_only=True)
-class ImportItem:
+class ImportItem(Struct, frozen=True, kw_only=True):
     """What became of a folder's packages."""
 
     taken_count: int
@@ -139,8 +132,7 @@ class ImportItem:
     """Path and reason of the first hundred."""
 
 
-@frozen(kw_only=True)
-class BinhostItem:
+class BinhostItem(Struct, frozen=True, kw_only=True):
     """The binary host at a glance."""
 
     staged_packages: int

@@ -8,6 +8,7 @@ from typing import Any, Final
 import trio
 from attrs import field, frozen
 from attrs.validators import and_, ge, le, matches_re, max_len
+from msgspec import Struct
 
 from appliance.plugin import RAW, BadInput, Call, NotFound, ServerEvent, Stream, to_unix_s
 
@@ -40,8 +41,7 @@ class PartQuery:
     """How the build ended, with the last part."""
 
 
-@frozen(kw_only=True)
-class Taken:
+class Taken(Struct, frozen=True, kw_only=True):
     """How far a log is stored."""
 
     log_id: str
@@ -50,8 +50,7 @@ class Taken:
     is_over: bool
 
 
-@frozen(kw_only=True)
-class LogItem:
+class LogItem(Struct, frozen=True, kw_only=True):
     """One log."""
 
     log_id: str
@@ -68,8 +67,7 @@ class LogItem:
     """Whether more of it is expected."""
 
 
-@frozen(kw_only=True)
-class LogPage:
+class LogPage(Struct, frozen=True, kw_only=True):
     """Logs, newest first."""
 
     items: tuple[LogItem, ...]
@@ -103,8 +101,7 @@ class TailQuery(TextQuery):
     wait_seconds: float = field(default=0.0, validator=and_(ge(0), le(30)))
 
 
-@frozen(kw_only=True)
-class LogTail:
+class LogTail(Struct, frozen=True, kw_only=True):
     """A part of a log."""
 
     log_id: str

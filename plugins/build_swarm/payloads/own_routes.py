@@ -5,6 +5,7 @@ from typing import Any, Final
 import trio
 from attrs import field, frozen
 from attrs.validators import and_, ge, le, matches_re
+from msgspec import Struct
 
 from appliance.plugin import Call, Role
 
@@ -42,8 +43,7 @@ class NewRoll:
     """Compare what is on the drone with what was sent."""
 
 
-@frozen(kw_only=True)
-class RollResultItem:
+class RollResultItem(Struct, frozen=True, kw_only=True):
     """How it went with one drone."""
 
     drone: str
@@ -52,8 +52,7 @@ class RollResultItem:
     hint: str
 
 
-@frozen(kw_only=True)
-class RollItem:
+class RollItem(Struct, frozen=True, kw_only=True):
     """A roll, and how far it is."""
 
     id: str

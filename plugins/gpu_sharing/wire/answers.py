@@ -6,19 +6,16 @@ never have a fraction, and times are RFC 3339, since Go refuses anything else.
 
 from typing import Literal
 
-from attrs import frozen
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 
 
-@frozen(kw_only=True)
-class Success:
+class Success(Struct, frozen=True, kw_only=True):
     """Done."""
 
     success: bool = True
 
 
-@frozen(kw_only=True)
-class License:
+class License(Struct, frozen=True, kw_only=True):
     """A signed licence; agents pass both texts on to their workers."""
 
     plain: str
@@ -28,8 +25,7 @@ class License:
 # ---------------------------------------------------------------- tokens
 
 
-@frozen(kw_only=True)
-class GenerateTokenResponse:
+class GenerateTokenResponse(Struct, frozen=True, kw_only=True):
     """An install token, shown this once."""
 
     token_id: str
@@ -38,8 +34,7 @@ class GenerateTokenResponse:
     install_command: str
 
 
-@frozen(kw_only=True)
-class InstalledAgent:
+class InstalledAgent(Struct, frozen=True, kw_only=True):
     """The agent that was installed with a token."""
 
     agent_id: str
@@ -47,8 +42,7 @@ class InstalledAgent:
     status: str
 
 
-@frozen(kw_only=True)
-class TokenStatusResponse:
+class TokenStatusResponse(Struct, frozen=True, kw_only=True):
     """What became of an install token."""
 
     token_id: str
@@ -59,8 +53,7 @@ class TokenStatusResponse:
     agent: InstalledAgent | UnsetType = UNSET
 
 
-@frozen(kw_only=True)
-class PatResponse:
+class PatResponse(Struct, frozen=True, kw_only=True):
     """A personal access token, shown this once."""
 
     token: str
@@ -68,8 +61,7 @@ class PatResponse:
     created_at: str
 
 
-@frozen(kw_only=True)
-class PatInfo:
+class PatInfo(Struct, frozen=True, kw_only=True):
     """What is known of the personal access token."""
 
     exists: bool
@@ -83,8 +75,7 @@ class PatInfo:
 # ---------------------------------------------------------------- agents and workers
 
 
-@frozen(kw_only=True)
-class AgentRegisterResponse:
+class AgentRegisterResponse(Struct, frozen=True, kw_only=True):
     """What an agent needs from now on; the secret is shown this once."""
 
     agent_id: str
@@ -92,8 +83,7 @@ class AgentRegisterResponse:
     license: License
 
 
-@frozen(kw_only=True)
-class GpuItem:
+class GpuItem(Struct, frozen=True, kw_only=True):
     """One GPU of an agent."""
 
     gpu_id: str
@@ -106,8 +96,7 @@ class GpuItem:
     used_by_worker: str | None = None
 
 
-@frozen(kw_only=True)
-class WorkerConnection:
+class WorkerConnection(Struct, frozen=True, kw_only=True):
     """Somebody who is connected to a worker."""
 
     client_ip: str
@@ -117,8 +106,7 @@ class WorkerConnection:
     client_pid: int | UnsetType = UNSET
 
 
-@frozen(kw_only=True)
-class WorkerItem:
+class WorkerItem(Struct, frozen=True, kw_only=True):
     """One worker, in lists, alone, and inside its agent."""
 
     worker_id: str
@@ -146,15 +134,13 @@ class WorkerItem:
     created_at: str
 
 
-@frozen(kw_only=True)
-class Workers:
+class Workers(Struct, frozen=True, kw_only=True):
     """A list of workers."""
 
     workers: list[WorkerItem]
 
 
-@frozen(kw_only=True)
-class AgentItem:
+class AgentItem(Struct, frozen=True, kw_only=True):
     """One agent, in lists and alone. The document's ``gpuCount`` is the clients' ``gpu_count``."""
 
     agent_id: str
@@ -172,15 +158,13 @@ class AgentItem:
     created_at: str
 
 
-@frozen(kw_only=True)
-class Agents:
+class Agents(Struct, frozen=True, kw_only=True):
     """A list of agents."""
 
     agents: list[AgentItem]
 
 
-@frozen(kw_only=True)
-class WorkerConfig:
+class WorkerConfig(Struct, frozen=True, kw_only=True):
     """What an agent should run."""
 
     worker_id: str
@@ -195,8 +179,7 @@ class WorkerConfig:
     """Never empty, since agents do not take an empty list for one; see `codes.DeadCodes`."""
 
 
-@frozen(kw_only=True)
-class AgentConfigResponse:
+class AgentConfigResponse(Struct, frozen=True, kw_only=True):
     """All that an agent should run."""
 
     config_version: int
@@ -204,8 +187,7 @@ class AgentConfigResponse:
     license: License
 
 
-@frozen(kw_only=True)
-class StatusReportResponse:
+class StatusReportResponse(Struct, frozen=True, kw_only=True):
     """What an agent hears after each report."""
 
     success: bool = True
@@ -218,8 +200,7 @@ class StatusReportResponse:
 # ---------------------------------------------------------------- shares
 
 
-@frozen(kw_only=True)
-class ShareListItem:
+class ShareListItem(Struct, frozen=True, kw_only=True):
     """One share, as its owner sees it."""
 
     share_id: str
@@ -239,15 +220,13 @@ class ShareListItem:
     max_connections: int | UnsetType = UNSET
 
 
-@frozen(kw_only=True)
-class Shares:
+class Shares(Struct, frozen=True, kw_only=True):
     """A list of shares."""
 
     shares: list[ShareListItem]
 
 
-@frozen(kw_only=True)
-class PublicShareInfo:
+class PublicShareInfo(Struct, frozen=True, kw_only=True):
     """What a guest gets."""
 
     worker_id: str

@@ -5,10 +5,10 @@ Unix seconds, 0 for what has not happened; amounts are JSON numbers, never null:
 """
 
 from attrs import frozen
+from msgspec import Struct
 
 
-@frozen(kw_only=True)
-class Health:
+class Health(Struct, frozen=True, kw_only=True):
     """That the server runs."""
 
     status: str = "ok"
@@ -22,8 +22,7 @@ class Health:
 # ---------------------------------------------------------------- workers
 
 
-@frozen(kw_only=True)
-class Resources:
+class Resources(Struct, frozen=True, kw_only=True):
     """Amounts: cores, GB (1024 MiB), GB, GPUs."""
 
     cpu: float
@@ -32,8 +31,7 @@ class Resources:
     gpu: float
 
 
-@frozen(kw_only=True)
-class RunningTask:
+class RunningTask(Struct, frozen=True, kw_only=True):
     """A task that a worker runs."""
 
     task_id: str
@@ -43,8 +41,7 @@ class RunningTask:
     status: str
 
 
-@frozen(kw_only=True)
-class Telemetry:
+class Telemetry(Struct, frozen=True, kw_only=True):
     """What a worker does at the moment; usage in percent."""
 
     worker_id: str
@@ -62,8 +59,7 @@ class Telemetry:
     worker_ip: str
 
 
-@frozen(kw_only=True)
-class AllTelemetry:
+class AllTelemetry(Struct, frozen=True, kw_only=True):
     """Every worker by its id."""
 
     workers: dict[str, Telemetry]
@@ -77,8 +73,7 @@ class TelemetryMessage:
     workers: dict[str, Telemetry]
 
 
-@frozen(kw_only=True)
-class Worker:
+class Worker(Struct, frozen=True, kw_only=True):
     """A worker in the list."""
 
     worker_id: str
@@ -96,15 +91,13 @@ class Worker:
     running_tasks_count: int
 
 
-@frozen(kw_only=True)
-class Workers:
+class Workers(Struct, frozen=True, kw_only=True):
     """All workers."""
 
     workers: tuple[Worker, ...]
 
 
-@frozen(kw_only=True)
-class WorkerInfo:
+class WorkerInfo(Struct, frozen=True, kw_only=True):
     """What is known of a worker for good."""
 
     worker_id: str
@@ -117,15 +110,13 @@ class WorkerInfo:
     last_heartbeat: int
 
 
-@frozen(kw_only=True)
-class WorkerDetail(Telemetry):
+class WorkerDetail(Telemetry, frozen=True, kw_only=True):
     """One worker with all that is known of it."""
 
     worker_info: WorkerInfo
 
 
-@frozen(kw_only=True)
-class WorkerMetrics:
+class WorkerMetrics(Struct, frozen=True, kw_only=True):
     """The usage of one worker."""
 
     worker_id: str
@@ -137,8 +128,7 @@ class WorkerMetrics:
     timestamp: int
 
 
-@frozen(kw_only=True)
-class RegisteredWorker:
+class RegisteredWorker(Struct, frozen=True, kw_only=True):
     """A worker as its registration answers it."""
 
     worker_id: str
@@ -146,8 +136,7 @@ class RegisteredWorker:
     is_active: bool = False
 
 
-@frozen(kw_only=True)
-class Registered:
+class Registered(Struct, frozen=True, kw_only=True):
     """That a worker is known now."""
 
     success: bool = True
@@ -156,16 +145,14 @@ class Registered:
     worker: RegisteredWorker
 
 
-@frozen(kw_only=True)
-class Assigned:
+class Assigned(Struct, frozen=True, kw_only=True):
     """A task given to a worker."""
 
     task_id: str
     assigned_at: int
 
 
-@frozen(kw_only=True)
-class WorkerTasks:
+class WorkerTasks(Struct, frozen=True, kw_only=True):
     """The tasks given to a worker, newest first."""
 
     worker_id: str
@@ -176,8 +163,7 @@ class WorkerTasks:
 # ---------------------------------------------------------------- tasks
 
 
-@frozen(kw_only=True)
-class Task:
+class Task(Struct, frozen=True, kw_only=True):
     """A task in the list."""
 
     task_id: str
@@ -206,23 +192,20 @@ class Task:
     """Ours: the task that tries this one again."""
 
 
-@frozen(kw_only=True)
-class Tasks:
+class Tasks(Struct, frozen=True, kw_only=True):
     """Tasks, newest first."""
 
     tasks: tuple[Task, ...]
 
 
-@frozen(kw_only=True)
-class Assignment:
+class Assignment(Struct, frozen=True, kw_only=True):
     """Where a task went."""
 
     worker_id: str
     assigned_at: int
 
 
-@frozen(kw_only=True)
-class Result:
+class Result(Struct, frozen=True, kw_only=True):
     """How a task ended."""
 
     status: str
@@ -231,8 +214,7 @@ class Result:
     """Its first part, where there is much; all of it is at ``/api/tasks/{task_id}/logs``."""
 
 
-@frozen(kw_only=True)
-class TaskDetail(Task):
+class TaskDetail(Task, frozen=True, kw_only=True):
     """One task with all that is known of it."""
 
     command: str
@@ -241,8 +223,7 @@ class TaskDetail(Task):
     result: Result | None
 
 
-@frozen(kw_only=True)
-class SubmittedTask:
+class SubmittedTask(Struct, frozen=True, kw_only=True):
     """A task as its submission answers it."""
 
     task_id: str
@@ -252,8 +233,7 @@ class SubmittedTask:
     k_value: float
 
 
-@frozen(kw_only=True)
-class Submitted:
+class Submitted(Struct, frozen=True, kw_only=True):
     """That a task waits in the queue now."""
 
     success: bool = True
@@ -263,8 +243,7 @@ class Submitted:
     task: SubmittedTask
 
 
-@frozen(kw_only=True)
-class Cancelled:
+class Cancelled(Struct, frozen=True, kw_only=True):
     """That a task was told to end."""
 
     success: bool = True
@@ -273,8 +252,7 @@ class Cancelled:
     status: str = "cancelled"
 
 
-@frozen(kw_only=True)
-class Retried:
+class Retried(Struct, frozen=True, kw_only=True):
     """That a task is tried again, as a new one."""
 
     success: bool = True
@@ -283,8 +261,7 @@ class Retried:
     original_task_id: str
 
 
-@frozen(kw_only=True)
-class Logs:
+class Logs(Struct, frozen=True, kw_only=True):
     """What a task has written so far."""
 
     task_id: str

@@ -1,10 +1,9 @@
 """What clients are answered about files, field by field: the document's and the upstream server's names together."""
 
-from attrs import frozen
+from msgspec import Struct
 
 
-@frozen(kw_only=True)
-class FileItem:
+class FileItem(Struct, frozen=True, kw_only=True):
     """One file of a task, as documented."""
 
     file_id: str
@@ -19,16 +18,14 @@ class FileItem:
     size: int
 
 
-@frozen(kw_only=True)
-class ShortFile:
+class ShortFile(Struct, frozen=True, kw_only=True):
     """One file as the upstream server lists it."""
 
     path: str
     size: int
 
 
-@frozen(kw_only=True)
-class TaskWithFiles:
+class TaskWithFiles(Struct, frozen=True, kw_only=True):
     """A task that left files, as the upstream server lists it."""
 
     task_id: str
@@ -38,8 +35,7 @@ class TaskWithFiles:
     total_size: int
 
 
-@frozen(kw_only=True)
-class UserFiles:
+class UserFiles(Struct, frozen=True, kw_only=True):
     """All files of a user, newest task first."""
 
     user_id: str
@@ -49,8 +45,7 @@ class UserFiles:
     """Of files."""
 
 
-@frozen(kw_only=True)
-class TaskFiles:
+class TaskFiles(Struct, frozen=True, kw_only=True):
     """The files of one task."""
 
     task_id: str
@@ -61,8 +56,7 @@ class TaskFiles:
     total_size: int
 
 
-@frozen(kw_only=True)
-class Deleted:
+class Deleted(Struct, frozen=True, kw_only=True):
     """That a task's files are gone."""
 
     success: bool = True

@@ -37,6 +37,13 @@ class Hot(msgspec.Struct):
     kept: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
 
 
+class Answered(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer that holds parts."""
+
+    parts: tuple[Part, ...]
+    before: "Answered | None" = None
+
+
 def described(tmp_path: Path) -> dict[str, Any]:
     api = Surface("more")
 
@@ -110,3 +117,15 @@ async def test_document_and_page_are_served_without_any_other_origin(tmp_path: P
             assert asset.status == 200
             assert b"://" not in asset.body
         assert (await client.ask(request("GET", "/docs/static/docs.html"))).status == 404
+
+
+def test_bounds_of_what_an_answer_of_msgspec_holds_are_described(tmp_path: Path) -> None:
+    api = Surface("answers")
+
+    @api.get("/answered", answer=Answered)
+    async def answered(call: Call[None]) -> Answered:
+        """Show parts."""
+        return Answered(parts=())
+
+    schemas = document(Table.build([api.bind(None)]).routes)["components"]["schemas"]
+    assert schemas["Part"]["properties"]["size"] == {"type": "integer", "minimum": 1, "maximum": 9}
