@@ -7,7 +7,6 @@ import ctypes
 import os
 import resource
 import signal
-import subprocess
 import time
 from contextlib import suppress
 from typing import Any, Final, NoReturn
@@ -130,6 +129,8 @@ def lend_space(space: dict[str, Any]) -> int:
 
 
 def _ran(argv: list[str], problem: str) -> None:
+    import subprocess  # with threads, locales and selectors: 1 MB, for tasks with a space of their own
+
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     if done.returncode != 0:
         words = done.stderr.decode("utf-8", "replace").strip().splitlines()
