@@ -191,15 +191,9 @@ def drone_row(drone: Drone) -> Row:
     return (
         drone.drone_id,
         drone.name,
-        drone.address,
-        drone.claimed_ip,
-        drone.tailscale_ip,
-        drone.kind.value,
+        *_place(drone),
         drone.drone_type.value,
-        _told(drone.capabilities),
-        _told(drone.metrics),
-        drone.current_task,
-        drone.version,
+        *_words(drone),
         drone.status.value,
         drone.paused,
         drone.last_seen_unix_us,
@@ -212,18 +206,15 @@ def drone_row(drone: Drone) -> Row:
 
 def heard_row(drone: Drone) -> Row:
     """Return what a heartbeat changes of a drone."""
-    return (
-        drone.address,
-        drone.claimed_ip,
-        drone.tailscale_ip,
-        drone.kind.value,
-        _told(drone.capabilities),
-        _told(drone.metrics),
-        drone.current_task,
-        drone.version,
-        drone.last_seen_unix_us,
-        drone.drone_id,
-    )
+    return (*_place(drone), *_words(drone), drone.last_seen_unix_us, drone.drone_id)
+
+
+def _place(drone: Drone) -> Row:
+    return (drone.address, drone.claimed_ip, drone.tailscale_ip, drone.kind.value)
+
+
+def _words(drone: Drone) -> Row:
+    return (_told(drone.capabilities), _told(drone.metrics), drone.current_task, drone.version)
 
 
 def drone_of(row: Sequence[Any], at: Moment) -> Drone:

@@ -5,13 +5,21 @@ import re
 import secrets
 import time
 import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from attrs import define, field
 from playwright.sync_api import Locator, Page, expect
 
+from tests.browser.conftest import serving
 from tests.browser.served import Served
+
+CONFIG = """
+[plugins.build_swarm]
+queue_idle_minutes = 1000
+"""
 
 HOSTILE = "<script>document.title='broken-into'</script><img src=x onerror=alert(1)>"
 WAIT_SECONDS = 60.0
@@ -129,6 +137,27 @@ def deleted(site: Served, name: str) -> None:
     """Delete a drone, where there is one of this name."""
     if any(each["name"] == name for each in found(site, "/drones")["items"]):
         call(site.base, f"/api/appliance/swarm/drones/{name}", method="DELETE")
+
+
+def sites(folder: Path, config: str = CONFIG) -> Iterator[Served]:
+    """Serve one appliance with one admin, to which drones may come."""
+    for served in serving(folder, config):
+        served.set_up()
+        yield served
+
+
+def only_drone(site: Served) -> Iterator[Drone]:
+    """Lend the only drone that is there; nothing is left for it of what tests before have queued."""
+    emptied(site)
+    one = Drone(site.base, f"drone-{secrets.token_hex(3)}")
+    one.beat()
+    yield one
+    deleted(site, one.name)
+
+
+def atom(name: str = "lib") -> str:
+    """Return a package that no other test has."""
+    return f"=dev-libs/{name}-{secrets.token_hex(3)}-1.0"
 
 
 def open_page(page: Page, site: Served, rest: str = "") -> None:

@@ -7,54 +7,38 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import log_in, serving, shoot
+from tests.browser.conftest import log_in, shoot
 from tests.browser.served import Served
 from tests.browser.swarm import (
     HOSTILE,
     PAGES,
     Drone,
     agree,
+    atom,
     card_of,
     control,
-    deleted,
-    emptied,
     found,
+    only_drone,
     open_drone,
     open_page,
     queued,
     region,
     row,
     said,
+    sites,
 )
 
 OFF = "[plugins.build_swarm]\nenabled = false\n"
-CONFIG = """
-[plugins.build_swarm]
-queue_idle_minutes = 1000
-"""
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """An appliance with one admin, to which drones may come."""
-    for served in serving(tmp_path_factory.mktemp("site"), CONFIG):
-        served.set_up()
-        yield served
+    yield from sites(tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture
 def drone(site: Served) -> Iterator[Drone]:
-    """The only drone that is there; nothing is left for it of what tests before have queued."""
-    emptied(site)
-    one = Drone(site.base, f"drone-{secrets.token_hex(3)}")
-    one.beat()
-    yield one
-    deleted(site, one.name)
-
-
-def atom(name: str = "lib") -> str:
-    """Return a package that no other test has."""
-    return f"=dev-libs/{name}-{secrets.token_hex(3)}-1.0"
+    yield from only_drone(site)
 
 
 # ---------------------------------------------------------------- the queue

@@ -10,22 +10,23 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.conftest import SCREENS, Screen, SeenBy, Watched, csrf, log_in, serving, shoot
+from tests.browser.conftest import SCREENS, Screen, SeenBy, Watched, csrf, log_in, shoot
 from tests.browser.served import Served
 from tests.browser.swarm import (
     HOSTILE,
     PAGES,
     Drone,
     agree,
+    atom,
     card_of,
-    deleted,
-    emptied,
+    only_drone,
     open_drone,
     open_page,
     queued,
     region,
     row,
     said,
+    sites,
 )
 from tests.plugins.build_swarm.binhost.packages import gpkg, sha256
 
@@ -34,34 +35,17 @@ UNNAMED = """[...document.querySelectorAll('a, button, input, select, textarea, 
   .filter((node) => node.checkVisibility())
   .filter((node) => !(node.textContent.trim() || node.ariaLabel || node.labels?.length || node.hasAttribute('alt')))
   .map(node => node.outerHTML)"""
-CONFIG = """
-[plugins.build_swarm]
-queue_idle_minutes = 1000
-"""
 SLOW_MS = 60_000
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """An appliance with one admin, to which drones may come."""
-    for served in serving(tmp_path_factory.mktemp("site"), CONFIG):
-        served.set_up()
-        yield served
+    yield from sites(tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture
 def drone(site: Served) -> Iterator[Drone]:
-    """The only drone that is there; nothing is left for it of what tests before have queued."""
-    emptied(site)
-    one = Drone(site.base, f"drone-{secrets.token_hex(3)}")
-    one.beat()
-    yield one
-    deleted(site, one.name)
-
-
-def atom(name: str = "lib") -> str:
-    """Return a package that no other test has."""
-    return f"=dev-libs/{name}-{secrets.token_hex(3)}-1.0"
+    yield from only_drone(site)
 
 
 # ---------------------------------------------------------------- releases
