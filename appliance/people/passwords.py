@@ -2,15 +2,16 @@
 
 from base64 import b64encode
 from collections.abc import Callable
-from functools import partial
-from typing import TypeVar
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
 from attrs import define, field
 
 from appliance.errors import Busy
+
+if TYPE_CHECKING:
+    from argon2 import PasswordHasher
 
 AT_ONCE = 2
 WAITING_MAX = 16
@@ -19,29 +20,35 @@ WAIT_SECONDS = 3.0
 T = TypeVar("T")
 
 
-@define(eq=False)
+@define(eq=False, slots=False)
 class Passwords:
     """Hashes and checks passwords in threads.
 
-    ``hasher`` has RFC 9106's low-memory cost by default (64 MiB, 3 passes); tests give a cheap one. ``inline`` works
-    in the calling thread, for tests under a mock clock.
+    ``hasher`` has RFC 9106's low-memory cost where none is given (64 MiB, 3 passes); tests give a cheap one. ``inline``
+    works in the calling thread, for tests under a mock clock.
     """
 
-    hasher: PasswordHasher = field(factory=PasswordHasher)
+    hasher: "PasswordHasher | None" = None
     inline: bool = False
     wait_seconds: float = WAIT_SECONDS
     _limiter: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(AT_ONCE), init=False)
-    _nobody: str = field(init=False)
 
-    def __attrs_post_init__(self) -> None:
+    @cached_property
+    def _argon2(self) -> "PasswordHasher":
+        from argon2 import PasswordHasher  # a megabyte that a start without anybody's login does without
+
+        return self.hasher or PasswordHasher()
+
+    @cached_property
+    def _nobody(self) -> str:
         # Of the right form and cost, and of no password: checking against it takes what checking a real one takes.
-        cost = f"m={self.hasher.memory_cost},t={self.hasher.time_cost},p={self.hasher.parallelism}"
-        salt, digest = _base64(bytes(self.hasher.salt_len)), _base64(bytes(self.hasher.hash_len))
-        self._nobody = f"$argon2id$v=19${cost}${salt}${digest}"
+        cost = f"m={self._argon2.memory_cost},t={self._argon2.time_cost},p={self._argon2.parallelism}"
+        salt, digest = _base64(bytes(self._argon2.salt_len)), _base64(bytes(self._argon2.hash_len))
+        return f"$argon2id$v=19${cost}${salt}${digest}"
 
     async def hash(self, password: str) -> str:
         """Return the text that is stored; raises `Busy` when two others have been at it for too long."""
-        return await self._in_turn(partial(self.hasher.hash, password))
+        return await self._in_turn(lambda: self._argon2.hash(password))
 
     async def matches(self, stored: str | None, password: str) -> bool:
         """Whether ``password`` is the stored one; the same work is done for ``None``, a person who does not exist."""
@@ -49,11 +56,13 @@ class Passwords:
 
     def needs_rehash(self, stored: str) -> bool:
         """Whether a stored text was made at another cost than today's."""
-        return self.hasher.check_needs_rehash(stored)
+        return self._argon2.check_needs_rehash(stored)
 
     def _verify(self, stored: str | None, password: str) -> bool:
+        from argon2.exceptions import InvalidHashError, VerificationError
+
         try:
-            self.hasher.verify(stored or self._nobody, password)
+            self._argon2.verify(stored or self._nobody, password)
         except (VerificationError, InvalidHashError):
             return False
         return stored is not None
