@@ -32,6 +32,6 @@ async def test_no_service_wakes_more_than_once_a_second_while_nobody_is_there(
         trio.lowlevel.add_instrument(steps)
         await trio.sleep(WATCHED_SECONDS)
         trio.lowlevel.remove_instrument(steps)
-    assert steps.of["build_swarm: swarm"] >= WATCHED_SECONDS
+    assert steps.of["build_swarm: swarm"] > WATCHED_SECONDS / 2
     often = {name: count for name, count in steps.of.items() if count > STEPS_PER_SECOND_MAX * WATCHED_SECONDS}
     assert not often
