@@ -218,7 +218,7 @@ def test_what_self_healing_has_done_is_told_and_forgotten_on_demand(
     expect(card).to_contain_text("Self-healing is at level 2: its service was killed and started, 3 times")
     card.get_by_role("button", name=f"Reset level of {drone.name}").click()
     said(logged_in, f"Nothing is noted against {drone.name} any more.")
-    logged_in.unroute_all()
+    logged_in.unroute_all(behavior="wait")
     expect(card.get_by_role("button", name=f"Reset level of {drone.name}")).to_be_hidden()
 
 
@@ -308,6 +308,7 @@ def test_pages_fit_their_screen_with_readable_text(
     page.get_by_role("button", name="Add packages").click()
     page.get_by_role("dialog").locator("summary").click()
     looks_right(page, f"swarm-add-{width}-{scheme}", width)
+    page.unroute_all(behavior="wait")
     assert [url for url in watched.requests if not url.startswith((f"{site.base}/", "data:"))] == []
     assert watched.problems == []
     assert page.title() != "broken-into"
