@@ -51,7 +51,7 @@ class Running:
     name: str = "local-workers"
     _tended: dict[str, Tended] = field(factory=dict, init=False)
     _needless: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot, init=False)
-    """Where the service waits while there are no workers."""
+    """Where the service waits while nothing runs here, and nothing shall."""
 
     @cgroups.default
     def _default_cgroups(self) -> Path | None:
@@ -67,7 +67,6 @@ class Running:
         tended = self._tended.get(worker.worker_id)
         if tended is None:
             tended = self._tended[worker.worker_id] = Tended(worker.worker_id, self._ground())
-            self._needless.unpark_all()
         command = self.settings.command(worker.worker_id, worker.name)
         tended.wanted, tended.why = None, self._why_not(worker, command, is_there=is_there)
         if tended.why or command is None:
@@ -83,6 +82,7 @@ class Running:
             tended.why = held.why
             return
         tended.wanted = self._wanted(worker, agent, command, identity, held)
+        self._needless.unpark_all()
 
     def _why_not(self, worker: Worker, command: CommandSettings | None, *, is_there: bool) -> str:
         if not worker.enabled:
@@ -150,7 +150,7 @@ class Running:
         try:
             while True:
                 await self._look()
-                if not self._tended:
+                if all(tended.is_resting for tended in self._tended.values()):
                     await self._needless.park()
                 else:
                     await trio.sleep(self.pace.look_seconds)

@@ -124,6 +124,11 @@ class Tended:
         return self._launched is None
 
     @property
+    def is_resting(self) -> bool:
+        """Whether there is nothing to do for it until something shall run."""
+        return self._launched is None and self.wanted is None
+
+    @property
     def _is_ending(self) -> bool:
         return math.isfinite(self._kill_at)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import trio
 from trio.testing import MockClock
 
-from appliance.testing import running
+from appliance.testing import running, scripted_gpus
 
 WATCHED_SECONDS = 100
 STEPS_PER_SECOND_MAX = 2.5
@@ -26,7 +26,8 @@ class Steps(trio.abc.Instrument):
 async def test_no_service_wakes_more_than_once_a_second_while_nobody_is_there(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
-    async with running(tmp_path, inline=True):
+    # With a GPU, which gpu_sharing makes a worker of that nobody has given a command.
+    async with running(tmp_path, inline=True, backends=[scripted_gpus(1)]):
         await trio.sleep(20)  # what a start still has to finish is no idle cost
         steps = Steps()
         trio.lowlevel.add_instrument(steps)
