@@ -13,6 +13,7 @@ from appliance.plugin import BadInput, Call, Head, Kind
 
 from . import callers
 from .atoms import normalised
+from .rules import kind_of
 from .state import SwarmState
 from .states import DroneKind, Heartbeat, Outcome, Report, Work
 from .surfaces import DRONES, public
@@ -26,7 +27,6 @@ RAM_MAX_GB: Final = 1_048_576
 FIGURES: Final = ("cpu_percent", "ram_percent", "load_1m")
 """Of the metrics, those that clients count on being numbers."""
 FIGURE_MAX: Final = 1e9
-SWEEPER: Final = "sweeper-"
 ORCHESTRATORS: Final = "orchestrator"
 _encode: Final = msgspec.json.encode
 _NO_WORK: Final = msgspec.Raw(b'{"package":null}')
@@ -73,14 +73,13 @@ def _heartbeat(body: requests.Register, head: Head, *, is_proven: bool) -> Heart
     number_of(capabilities, "capabilities", "ram_gb", RAM_MAX_GB)
     for figure in FIGURES:
         number_of(metrics, "metrics", figure, FIGURE_MAX)
-    is_sweeper = body.type == DroneKind.SWEEPER or name[: len(SWEEPER)].lower() == SWEEPER
     return Heartbeat(
         drone_id=drone_id,
         name=name_of(name, "name"),
         address=callers.peer_address(head),
         claimed_ip=address_of(body.ip),
         tailscale_ip=address_of(body.tailscale_ip),
-        kind=DroneKind.SWEEPER if is_sweeper else DroneKind.DRONE,
+        kind=kind_of(name, DroneKind.SWEEPER if body.type == DroneKind.SWEEPER else DroneKind.DRONE),
         capabilities=capabilities,
         metrics=metrics,
         current_task=shown(body.current_task, TASK_CHARACTERS),
