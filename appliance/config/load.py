@@ -71,19 +71,20 @@ class _Reading:
             if made is None or (isinstance(table, Mapping) and one.name in table):
                 continue
             given = [variable for variable in one.metadata.get(ENVIRONMENT, ()) if variable in self.environment]
-            for variable in given:
-                if variable != given[0] and self.environment[variable] != self.environment[given[0]]:
-                    self.environment_problem(variable, "(set)", f"the same as {given[0]}, or not to be set")
-            for variable in given[:1]:
-                value, faults = read_value(
-                    _from_text(self.environment[variable], hints[one.name]), hints[one.name], one, (variable,)
-                )
-                for fault in faults:
-                    secret = one.metadata.get(SECRET)
-                    self.environment_problem(variable, "(set)" if secret else fault.found, fault.expected)
-                if not faults:
-                    made = evolve(made, **{one.name: value})
-                    self.origins[f"{name}.{one.name}"] = f"environment {variable}"
+            if not given:
+                continue
+            variable, *others = given
+            text, type_ = self.environment[variable], hints[one.name]
+            for other in others:
+                if self.environment[other] != text:
+                    self.environment_problem(other, "(set)", f"the same as {variable}, or not to be set")
+            value, faults = read_value(_from_text(text, type_), type_, one, (variable,))
+            for fault in faults:
+                secret = one.metadata.get(SECRET)
+                self.environment_problem(variable, "(set)" if secret else fault.found, fault.expected)
+            if not faults:
+                made = evolve(made, **{one.name: value})
+                self.origins[f"{name}.{one.name}"] = f"environment {variable}"
         return made
 
     def environment_problem(self, variable: str, what: str, expected: str) -> None:
