@@ -136,15 +136,18 @@ def _query(head: Head) -> dict[str, str]:
         raise BadInput("the query has too many fields", hint="send id alone") from None
 
 
-@public.post(
-    "/api/v1/complete",
-    caller=DRONES,
-    access="open",
-    body=requests.Complete,
-    decode=Reader(requests.Complete),
-    hot=True,
-    audit=False,
-)
+_REPORTED: Final[dict[str, Any]] = {
+    "caller": DRONES,
+    "access": "open",
+    "body": requests.Complete,
+    "decode": Reader(requests.Complete),
+    "hot": True,
+    "audit": False,
+}
+"""How a report is declared, at both of its paths."""
+
+
+@public.post("/api/v1/complete", **_REPORTED)
 async def complete(call: Call[requests.Complete]) -> dict[str, Any]:
     """Report what became of a package: ``success``, ``failed``, ``returned`` or another word, which is a failure.
 
@@ -154,15 +157,7 @@ async def complete(call: Call[requests.Complete]) -> dict[str, Any]:
     return await _complete(call)
 
 
-@public.post(
-    "/api/v1/report",
-    caller=DRONES,
-    access="open",
-    body=requests.Complete,
-    decode=Reader(requests.Complete),
-    hot=True,
-    audit=False,
-)
+@public.post("/api/v1/report", **_REPORTED)
 async def report(call: Call[requests.Complete]) -> dict[str, Any]:
     """Report what became of a package, as drones do that name themselves by ``node``."""
     return await _complete(call)
