@@ -12,7 +12,6 @@ from attrs import define, evolve, field
 
 from appliance.audit import Audit
 from appliance.database import Database
-from appliance.errors import NotFound
 from appliance.events import EventBus
 from appliance.run.core_parts import MIGRATIONS as CORE_MIGRATIONS
 from appliance.testing import SteppingClock
@@ -30,7 +29,8 @@ from plugins.build_swarm.schema import MIGRATIONS
 from plugins.build_swarm.service_scripts import RESTART
 from plugins.build_swarm.ssh import Ran
 from plugins.build_swarm.ssh_command import SshFailed
-from plugins.build_swarm.states import Drone, DroneStatus
+from plugins.build_swarm.states import Drone
+from tests.plugins.build_swarm.ssh_kit import Fleet
 
 BINARY = "/usr/local/bin/swarm-drone"
 BY = By(name="ana", who={"who_kind": "pat", "who_name": "ana"})
@@ -124,30 +124,6 @@ class FolderDrones:
 
 
 _STEPS = {scripts._KEEP: "keep", scripts._BACK: "back", RESTART: "restart"}
-
-
-@define(eq=False)
-class Fleet:
-    """Drones by name."""
-
-    known: dict[str, Drone] = field(factory=dict)
-
-    def add(self, name: str, *, is_online: bool = True) -> Drone:
-        status = DroneStatus.ONLINE if is_online else DroneStatus.OFFLINE
-        made = self.known[name] = Drone(drone_id=f"id-{name}", name=name, address="192.0.2.1", status=status)
-        return made
-
-    def find_drone(self, name_or_id: str) -> Drone | None:
-        return next((one for one in self.known.values() if name_or_id in (one.name, one.drone_id)), None)
-
-    def drone(self, name_or_id: str) -> Drone:
-        found = self.find_drone(name_or_id)
-        if found is None:
-            raise NotFound("drone", name_or_id)
-        return found
-
-    def drones(self, *, offline: bool = True) -> list[Drone]:
-        return sorted(self.known.values(), key=lambda one: one.name)
 
 
 @define(eq=False)

@@ -13,7 +13,7 @@ from plugins.build_swarm.payloads import store
 from plugins.build_swarm.payloads.rolling import RollResult
 from plugins.build_swarm.payloads.service import ROLLS_MAX, RollRequest
 from plugins.build_swarm.ssh_command import SshFailed
-from plugins.build_swarm.states import DroneKind
+from plugins.build_swarm.states import DroneKind, DroneStatus
 from tests.plugins.build_swarm.payloads.parts import BINARY, BY, Box, opened
 
 DOWN = SshFailed("unreachable", "no route to host")
@@ -62,8 +62,8 @@ async def fleet(box: Box, *names: str) -> None:
 async def test_roll_without_names_takes_every_approved_drone_that_lacks_the_version(tmp_path: Path) -> None:
     async with opened(tmp_path) as box, box.working():
         await fleet(box, "b", "c")
-        box.fleet.add("new", is_online=False)
-        box.fleet.add("away", is_online=False)
+        box.fleet.add("new", status=DroneStatus.OFFLINE)
+        box.fleet.add("away", status=DroneStatus.OFFLINE)
         box.fleet.add("unapproved")
         box.approvals.refused.add("unapproved")
         box.fleet.add("sweeper-1").kind = DroneKind.SWEEPER
